@@ -1,0 +1,159 @@
+"""The run's config: one section a stage. Components are found by `type` through the registry. No torch here."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from omnisae.hooks.point import View
+from omnisae.plugins.component import resolved
+from omnisae.plugins.kinds import (
+    ActivationConfig,
+    DatasetConfig,
+    ExtractorConfig,
+    MetricConfig,
+    NestingConfig,
+    NormaliserConfig,
+    PenaltyConfig,
+    VisualizerConfig,
+)
+from omnisae.tokens.filter import TokenFilters
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HookConfig(Section):
+    """Where the model is read. What is left out is found from the model and written into the resolved config."""
+
+    at: str | tuple[str, ...] = Field(description="module path, glob over module paths, or several to concatenate")
+    view: View = Field("output", description="the module's input, its output, or output − input")
+    select: tuple[int | str, ...] = Field((), description="path into a tuple or dict, e.g. [0]")
+    call: int | None = Field(None, description="which call of the module in one forward; none: it fires exactly once")
+    layout: str | None = Field(None, description="pattern, e.g. 'example (y x) d'; none: the extractor declares it")
+    sizes: dict[str, int] = Field({}, description="sizes of the layout's axes and roles")
+    name: str | None = Field(None, description="the name of the hook point in files and reports; none: made of path and view")
+
+
+class StoreConfig(Section):
+    """The activation store."""
+
+    dtype: Literal["float32", "float16", "bfloat16"] = Field("float32", description="what activations are stored in")
+    shard_mb: int = Field(256, gt=0, description="size of one shard in MiB")
+    live: bool = Field(False, description="train straight from the extractor, without a store")
+    workers: int | None = Field(None, ge=0, description="processes that prepare examples; none: one per core, up to four")
+
+
+class AuxKConfig(Section):
+    """Dead-latent care by an auxiliary reconstruction of the residual (Gao et al. 2024, section A.2)."""
+
+    k: int = Field(256, ge=0, description="dead latents that take part per token; 0 switches it off")
+    weight: float = Field(1 / 32, ge=0, description="weight of the auxiliary loss")
+    dead_after: int = Field(1_000_000, gt=0, description="tokens without firing after which a latent counts as dead")
+
+
+class AutoencoderConfig(Section):
+    """The parts of the autoencoder."""
+
+    latents: int = Field(gt=0, description="number of latents")
+    activation: resolved(ActivationConfig)  # type: ignore[valid-type]
+    nesting: resolved(NestingConfig) | None = None  # type: ignore[valid-type]
+    normaliser: resolved(NormaliserConfig) = Field(  # type: ignore[valid-type]
+        {"type": "core.standard"}, validate_default=True, description="how activations are brought to a common scale"
+    )
+    penalties: tuple[resolved(PenaltyConfig), ...] = ()  # type: ignore[valid-type]
+    auxk: AuxKConfig | None = Field(None, description="revives dead latents; none: the activation rule's own default")
+    unit_norm: bool = Field(True, description="keep every decoder row at unit norm")
+
+
+class TrainConfig(Section):
+    """Training."""
+
+    tokens: int = Field(gt=0, description="tokens to train on; the data is repeated as often as needed")
+    batch: int = Field(4096, gt=0, description="tokens a step")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate of Adam")
+    warmup: float = Field(0.05, ge=0, le=1, description="share of the steps over which the rate rises")
+    decay: float = Field(0.2, ge=0, le=1, description="last share of the steps over which the rate falls to zero")
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="one autoencoder a seed, trained in the same pass")
+    sweep: dict[str, tuple[Any, ...]] = Field({}, description="dotted autoencoder fields and their values: all combinations")
+    examples: float = Field(0.5, gt=0, lt=1, description="share of the examples that the autoencoder learns from")
+    precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="Lightning Fabric's precision")
+    clip: float | None = Field(None, gt=0, description="largest norm of the gradient; none: not clipped")
+    pool: int = Field(65_536, gt=0, description="rows mixed in memory at a time")
+    checkpoint_every: int = Field(1_000, gt=0, description="steps between checkpoints")
+    log_every: int = Field(50, gt=0, description="steps between lines of metrics.jsonl")
+    devices: int = Field(1, gt=0, description="devices on this machine (started under torchrun: its world)")
+    accelerator: str = Field("auto", description="Lightning Fabric's accelerator: auto, cpu, cuda, mps")
+
+
+class SplitConfig(Section):
+    """Which examples choose and which judge. Examples of one group never fall on both sides."""
+
+    by: str = Field("example", description="'example', or the column whose groups stay together")
+    select: float = Field(0.5, gt=0, lt=1, description="share of the examples not trained on that choose; the rest test")
+    seed: int = 0
+
+
+class ControlsConfig(Section):
+    """What every concept's best latent is compared with."""
+
+    neurons: bool = Field(True, description="the model's own neurons, each with its negative")
+    pca: int = Field(256, ge=0, description="principal components, each with its negative; 0: none")
+    random: int = Field(1024, ge=0, description="random directions; 0: none")
+    permutations: int = Field(499, ge=19, description="label permutations behind each p-value")
+
+
+class ScoreConfig(Section):
+    """Scoring latents against concepts."""
+
+    split: SplitConfig = SplitConfig()
+    metrics: tuple[resolved(MetricConfig), ...] = Field(  # type: ignore[valid-type]
+        ({"type": "core.f1"}, {"type": "core.auroc"}), validate_default=True, description="what is measured"
+    )
+    thresholds: tuple[float, ...] = Field(
+        (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8), description="on activations divided by their maximum on select"
+    )
+    coverage: float = Field(0.5, gt=0, le=1, description="share of a token's cell that a mask must cover to label it")
+    top: int = Field(5, gt=0, description="latents kept per concept, the best on the select split")
+    min_positives: int = Field(5, gt=0, description="positive examples a concept must have on each split")
+    controls: ControlsConfig = ControlsConfig()
+    effects: int = Field(16, ge=0, description="latents whose switching-off is measured on the model's own loss")
+    of: Literal["first", "all"] = Field("first", description="score the first autoencoder only, or all of them")
+
+
+class ReportConfig(Section):
+    """The report."""
+
+    examples: int = Field(16, gt=0, description="top examples a latent")
+    random_examples: int = Field(8, ge=0, description="examples from quantiles of activation beside the top ones")
+    latents: int = Field(2000, gt=0, description="latents that get a page of pictures, the best-scored and most frequent first")
+    visualizers: tuple[resolved(VisualizerConfig), ...] | None = Field(  # type: ignore[valid-type]
+        None, description="none: every visualizer whose axes match"
+    )
+    title: str | None = None
+
+
+class RunConfig(Section):
+    """One run, as a user writes it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="the run's name and its folder under runs/")
+    dataset: resolved(DatasetConfig)  # type: ignore[valid-type]
+    extractor: resolved(ExtractorConfig)  # type: ignore[valid-type]
+    hooks: tuple[HookConfig, ...] = Field(min_length=1)
+    tokens: TokenFilters = TokenFilters()
+    store: StoreConfig = StoreConfig()
+    autoencoder: AutoencoderConfig
+    train: TrainConfig
+    score: ScoreConfig = ScoreConfig()
+    report: ReportConfig = ReportConfig()
+
+    @field_validator("hooks")
+    @classmethod
+    def _names_differ(cls, hooks: tuple[HookConfig, ...]) -> tuple[HookConfig, ...]:
+        names = [hook.name for hook in hooks if hook.name]
+        if len(set(names)) != len(names):
+            raise ValueError(f"hook points share a name: {names}; give each its own")
+        return hooks
+

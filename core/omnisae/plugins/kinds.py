@@ -1,0 +1,124 @@
+"""The kinds of component a plug-in may offer. Each config builds its part; the import of what is heavy waits until then."""
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from omnisae.plugins.component import Component
+
+if TYPE_CHECKING:
+    from omnisae.autoencoders.activation import Activation
+    from omnisae.autoencoders.loss import Penalty
+    from omnisae.autoencoders.nesting import Nesting
+    from omnisae.autoencoders.normaliser import Normaliser
+    from omnisae.concepts.metric import Metric
+    from omnisae.extract.dataset import Dataset
+    from omnisae.extract.extractor import Extractor
+    from omnisae.interventions.operation import Operation
+    from omnisae.report.visualizer import Visualizer
+
+
+class ExtractorConfig(Component):
+    """A frozen model and the hook points it exposes."""
+
+    kind: ClassVar[str] = "extractor"
+    hook: ClassVar[str] = "omnisae_extractors"
+
+    @abstractmethod
+    def build(self, dataset: "Dataset") -> "Extractor":
+        """The extractor. `dataset` is at hand for models that are read from it, such as precomputed tables."""
+
+
+class DatasetConfig(Component):
+    """A source of examples and of their annotations."""
+
+    kind: ClassVar[str] = "dataset"
+    hook: ClassVar[str] = "omnisae_datasets"
+
+    @abstractmethod
+    def build(self) -> "Dataset": ...
+
+
+class AutoencoderPartConfig(Component):
+    """A part of an autoencoder; see the four kinds below."""
+
+    kind: ClassVar[str] = "autoencoder part"
+    hook: ClassVar[str] = "omnisae_autoencoders"
+
+
+class ActivationConfig(AutoencoderPartConfig):
+    """An activation rule: which latents of a token fire."""
+
+    kind: ClassVar[str] = "activation rule"
+
+    @abstractmethod
+    def build(self, latents: int) -> "Activation": ...
+
+
+class NestingConfig(AutoencoderPartConfig):
+    """A nesting of dictionaries, such as Matryoshka prefixes."""
+
+    kind: ClassVar[str] = "nesting"
+
+    @abstractmethod
+    def build(self, latents: int) -> "Nesting": ...
+
+
+class NormaliserConfig(AutoencoderPartConfig):
+    """How activations are brought to a common scale before encoding."""
+
+    kind: ClassVar[str] = "normaliser"
+
+    @abstractmethod
+    def build(self, width: int) -> "Normaliser": ...
+
+
+class PenaltyConfig(AutoencoderPartConfig):
+    """A term of the loss beside the reconstruction."""
+
+    kind: ClassVar[str] = "penalty"
+
+    @abstractmethod
+    def build(self, latents: int, width: int) -> "Penalty": ...
+
+
+class MetricConfig(Component):
+    """Agreement between latents and concepts: chosen on the select split, scored on the test split."""
+
+    kind: ClassVar[str] = "metric"
+    hook: ClassVar[str] = "omnisae_metrics"
+
+    @abstractmethod
+    def build(self) -> "Metric": ...
+
+
+class VisualizerConfig(Component):
+    """A drawing of one latent, matched by the axes of its tokens."""
+
+    kind: ClassVar[str] = "visualizer"
+    hook: ClassVar[str] = "omnisae_visualizers"
+
+    @abstractmethod
+    def build(self) -> "Visualizer": ...
+
+
+class InterventionConfig(Component):
+    """An operation on codes, by which an artifact edits its model."""
+
+    kind: ClassVar[str] = "intervention"
+    hook: ClassVar[str] = "omnisae_interventions"
+
+    @abstractmethod
+    def build(self) -> "Operation": ...
+
+
+KINDS: tuple[type[Component], ...] = (
+    ExtractorConfig,
+    DatasetConfig,
+    ActivationConfig,
+    NestingConfig,
+    NormaliserConfig,
+    PenaltyConfig,
+    MetricConfig,
+    VisualizerConfig,
+    InterventionConfig,
+)
