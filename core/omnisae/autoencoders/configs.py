@@ -1,0 +1,5 @@
+"""The components that core offers from this room. No torch here: `build` imports what is heavy."""
+
+from omnisae.plugins.component import Component
+
+COMPONENTS: tuple[type[Component], ...] = ()
