@@ -1,0 +1,169 @@
+"""What each stage does, given a run. Each reads what the one before it wrote on disk."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from omnisae.atomic import write_json
+from omnisae.extract.split import TEST
+from omnisae.plugins.registry import registry
+
+if TYPE_CHECKING:
+    from omnisae.pipeline import Run
+    from omnisae.training.jobs import Job
+
+
+def extract(run: "Run") -> None:
+    """The model over every example, once: activations of all hook points into their stores."""
+    from omnisae.extract.gather import gather
+    from omnisae.store.writer import StoreWriter
+
+    config = run.config.store
+    about = {"model": run.extractor.fingerprint(), "dataset": run.dataset.fingerprint(), "run": run.config.name}
+    writers = {
+        point.name: StoreWriter.open(
+            run.folder.store(point.name),
+            point,
+            key=run.keys["extract"],
+            dtype=config.dtype,
+            shard_mb=config.shard_mb,
+            about=about,
+        )
+        for point in run.points
+    }
+    summary = gather(run.dataset, run.extractor, run.points, writers, roles=run.roles(), workers=config.workers)
+    run.say(f"extract: {summary.tokens:,} tokens of {summary.examples:,} examples")
+    if summary.skipped:
+        names = ", ".join(list(summary.skipped)[:5])
+        run.say(f"extract: {len(summary.skipped)} unreadable examples were skipped: {names}")
+
+
+def train(run: "Run") -> None:
+    """Every autoencoder of the run in one pass over the data, each saved as an artifact."""
+    from omnisae.autoencoders.artifact import ArtifactInfo, save
+    from omnisae.pipeline import SAMPLE
+    from omnisae.training.trainer import train as fit
+
+    config, keep, mine = run.config.train, run.config.tokens.train, run.trained_on()
+    sources = {point.name: run.source(point.name) for point in run.points}
+    samples = {
+        name: source.stream(keep, mine, batch=min(SAMPLE, config.pool), seed=-1 % 2**31, pool=config.pool).next()
+        for name, source in sources.items()
+    }
+    streams = {
+        name: source.stream(keep, mine, batch=config.batch, seed=config.seeds[0], pool=config.pool)
+        for name, source in sources.items()
+    }
+    trained = fit(
+        run.jobs, streams, samples, config, run.folder.train, key=run.keys["train"], observe=registry().observe
+    )
+    points = {point.name: point for point in run.points}
+    for job in run.jobs:
+        info = ArtifactInfo(
+            hook=points[job.hook],
+            tokens=run.config.tokens,
+            parent=run.extractor.fingerprint(),
+            dataset=run.dataset.fingerprint(),
+            source=sources[job.hook].fingerprint(),
+            trained={"job": job.name, "seed": job.seed, "tokens": config.tokens, "key": run.keys["train"]},
+        )
+        save(run.folder.artifact(job.name, run.first(job)), trained[job.name], info, sample=samples[job.hook])
+
+
+def encode(run: "Run", job: "Job") -> None:
+    """The held-out examples through the artifact: posting lists, and how well it reconstructs."""
+    from omnisae.autoencoders.artifact import Artifact
+    from omnisae.postings.encode import encode as invert
+
+    artifact = Artifact.load(run.folder.artifact(job.name, run.first(job)))
+    codes = run.folder.findings(job.name, run.first(job)) / "codes"
+    codes.parent.mkdir(parents=True, exist_ok=True)
+    invert(artifact, run.source(job.hook), run.split, codes)
+
+
+def score(run: "Run", job: "Job") -> None:
+    """Latents against concepts, with controls; the model's own loss with the artifact spliced in."""
+    from omnisae.concepts.score import score as measure
+    from omnisae.postings.postings import Postings
+
+    out = run.folder.findings(job.name, run.first(job))
+    postings = Postings.open(out / "codes")
+    measure(postings, run.dataset, run.extractor, run.source(job.hook), run.config.score, out)
+    _measure_effects(run, job, out)
+    _write_metrics(run, job, out)
+
+
+def _measure_effects(run: "Run", job: "Job", out: Path) -> None:
+    """Loss recovered, and what switching single latents off does, where the model has a loss of its own."""
+    from omnisae.interventions.effects import measure
+    from omnisae.interventions.sae import SAE
+    from omnisae.postings.postings import Postings
+
+    if run.extractor.model is None:
+        write_json(out / "effects.json", {"loss": None, "latents": [], "why": "the extractor has no model to edit"})
+        return
+    sae = SAE.load(run.folder.artifact(job.name, run.first(job)))
+    postings = Postings.open(out / "codes")
+    test = np.flatnonzero(run.split == TEST)
+    write_json(
+        out / "effects.json",
+        measure(sae, run.extractor, run.dataset, postings, test, _best_latents(out, run.config.score.effects)),
+    )
+
+
+def _best_latents(out: Path, count: int) -> list[int]:
+    """The latents that best match a concept on held-out data, each once."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(out / "concepts.parquet", columns=["latent", "f1"]).to_pydict()
+    scored = sorted(zip(table["f1"], table["latent"], strict=True), key=lambda pair: -np.nan_to_num(pair[0], nan=-1.0))
+    return list(dict.fromkeys(latent for _, latent in scored))[:count]
+
+
+def _write_metrics(run: "Run", job: "Job", out: Path) -> None:
+    health = json.loads((out / "codes" / "health.json").read_text())
+    effects = json.loads((out / "effects.json").read_text())
+    loss = effects.get("loss")
+    metrics: dict[str, Any] = {
+        "explained_variance": health["explained_variance"],
+        "l0": health["l0"],
+        "dead_fraction": health["dead_fraction"],
+        "loss_recovered": loss["recovered"] if loss else None,
+        "tokens": run.config.train.tokens,
+        "tokens_evaluated": health["tokens"],
+        "autoencoder": job.name,
+        "examples": {name: int((run.split == side).sum()) for side, name in enumerate(("train", "select", "test"))},
+        "seed_agreement": _agreement(run, job),
+        "seconds": run.folder.seconds(),
+    }
+    write_json(out / "metrics.json", metrics)
+
+
+def _agreement(run: "Run", job: "Job") -> float | None:
+    """Mean best cosine between this autoencoder's decoder rows and those of its siblings by seed; None without any."""
+    from omnisae.autoencoders.agreement import mean_max_cosine
+    from omnisae.autoencoders.artifact import Artifact
+
+    def decoder(other: "Job") -> Any:
+        return Artifact.load(run.folder.artifact(other.name, run.first(other))).autoencoder.decoder_rows()
+
+    siblings = [other for other in run.jobs if other.hook == job.hook and other.config == job.config and other.seed != job.seed]
+    if not siblings:
+        return None
+    mine = decoder(job)
+    return float(np.mean([mean_max_cosine(mine, decoder(other)) for other in siblings]))
+
+
+def report(run: "Run", job: "Job") -> None:
+    """The pages."""
+    from omnisae.postings.postings import Postings
+    from omnisae.report.build import build
+
+    out = run.folder.findings(job.name, run.first(job))
+    point = next(point for point in run.points if point.name == job.hook)
+    page = build(out, run.config, run.dataset, run.extractor, Postings.open(out / "codes"), point)
+    metrics = json.loads((out / "metrics.json").read_text())
+    write_json(out / "metrics.json", metrics | {"seconds": run.folder.seconds()})
+    run.say(f"report: {page}")
