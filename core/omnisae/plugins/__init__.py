@@ -1,0 +1,32 @@
+"""What a plug-in is written with: the hook marker, the kinds of component, and the registry that finds them."""
+
+from omnisae.plugins.component import Component, resolved
+from omnisae.plugins.hookspecs import hookimpl
+from omnisae.plugins.kinds import (
+    ActivationConfig,
+    AutoencoderPartConfig,
+    DatasetConfig,
+    ExtractorConfig,
+    InterventionConfig,
+    MetricConfig,
+    NestingConfig,
+    NormaliserConfig,
+    PenaltyConfig,
+    VisualizerConfig,
+)
+
+__all__ = [
+    "ActivationConfig",
+    "AutoencoderPartConfig",
+    "Component",
+    "DatasetConfig",
+    "ExtractorConfig",
+    "InterventionConfig",
+    "MetricConfig",
+    "NestingConfig",
+    "NormaliserConfig",
+    "PenaltyConfig",
+    "VisualizerConfig",
+    "hookimpl",
+    "resolved",
+]

@@ -2,7 +2,10 @@
 
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, WrapValidator
+from pydantic import BaseModel, ConfigDict, SerializeAsAny, WrapValidator
+from pydantic_core import PydanticCustomError
+
+from omnisae.errors import OmnisaeError
 
 
 class Component(BaseModel):
@@ -28,11 +31,19 @@ def _resolver(base: type[Component]) -> WrapValidator:
 
         if isinstance(value, Component):
             return handler(value)
-        return registry().resolve(base, value)
+        try:
+            component, fields = registry().find(base, value)
+        except OmnisaeError as error:
+            told = {"problem": error.problem, "remedy": error.remedy}
+            raise PydanticCustomError("omnisae", "{problem}; {remedy}", told) from None
+        return component.model_validate(fields)
 
     return WrapValidator(resolve)
 
 
 def resolved(base: type[ComponentT]) -> Any:
-    """The annotation of a config field that holds a component of this kind, looked up by its `type`."""
-    return Annotated[base, _resolver(base)]
+    """The annotation of a config field that holds a component of this kind, looked up by its `type`.
+
+    It is written out with all the fields of the component it holds, so that a dump validates to the same config again.
+    """
+    return Annotated[base, SerializeAsAny(), _resolver(base)]

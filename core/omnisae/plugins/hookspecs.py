@@ -51,4 +51,7 @@ def omnisae_interventions() -> Iterable[type[InterventionConfig]]:  # type: igno
 
 @hookspec
 def omnisae_observe(event: Mapping[str, Any]) -> None:
-    """Follow a run. `event` has `event` (`stage_started`, `stage_skipped`, `step`, `stage_finished`), `run`, and its figures."""
+    """Follow a run.
+
+    `event` has `event` (`stage_started`, `stage_skipped`, `step`, `stage_finished`), `run`, and its figures.
+    """

@@ -1,4 +1,4 @@
-"""The kinds of component a plug-in may offer. Each config builds its part; the import of what is heavy waits until then."""
+"""The kinds of component a plug-in may offer. Each config builds its part, and imports what is heavy only then."""
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from omnisae.autoencoders.nesting import Nesting
     from omnisae.autoencoders.normaliser import Normaliser
     from omnisae.concepts.metric import Metric
+    from omnisae.interventions.operation import Operation
+
     from omnisae.extract.dataset import Dataset
     from omnisae.extract.extractor import Extractor
-    from omnisae.interventions.operation import Operation
     from omnisae.report.visualizer import Visualizer
 
 
