@@ -34,7 +34,9 @@ class HookConfig(Section):
     call: int | None = Field(None, description="which call of the module in one forward; none: it fires exactly once")
     layout: str | None = Field(None, description="pattern, e.g. 'example (y x) d'; none: the extractor declares it")
     sizes: dict[str, int] = Field({}, description="sizes of the layout's axes and roles")
-    name: str | None = Field(None, description="the name of the hook point in files and reports; none: made of path and view")
+    name: str | None = Field(
+        None, description="the name of the hook point in files and reports; none: made of path and view"
+    )
 
 
 class StoreConfig(Section):
@@ -43,7 +45,9 @@ class StoreConfig(Section):
     dtype: Literal["float32", "float16", "bfloat16"] = Field("float32", description="what activations are stored in")
     shard_mb: int = Field(256, gt=0, description="size of one shard in MiB")
     live: bool = Field(False, description="train straight from the extractor, without a store")
-    workers: int | None = Field(None, ge=0, description="processes that prepare examples; none: one per core, up to four")
+    workers: int | None = Field(
+        None, ge=0, description="processes that prepare examples; none: one per core, up to four"
+    )
 
 
 class AuxKConfig(Section):
@@ -77,7 +81,9 @@ class TrainConfig(Section):
     warmup: float = Field(0.05, ge=0, le=1, description="share of the steps over which the rate rises")
     decay: float = Field(0.2, ge=0, le=1, description="last share of the steps over which the rate falls to zero")
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="one autoencoder a seed, trained in the same pass")
-    sweep: dict[str, tuple[Any, ...]] = Field({}, description="dotted autoencoder fields and their values: all combinations")
+    sweep: dict[str, tuple[Any, ...]] = Field(
+        {}, description="dotted autoencoder fields and their values: all combinations"
+    )
     examples: float = Field(0.5, gt=0, lt=1, description="share of the examples that the autoencoder learns from")
     precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="Lightning Fabric's precision")
     clip: float | None = Field(None, gt=0, description="largest norm of the gradient; none: not clipped")
@@ -92,7 +98,9 @@ class SplitConfig(Section):
     """Which examples choose and which judge. Examples of one group never fall on both sides."""
 
     by: str = Field("example", description="'example', or the column whose groups stay together")
-    select: float = Field(0.5, gt=0, lt=1, description="share of the examples not trained on that choose; the rest test")
+    select: float = Field(
+        0.5, gt=0, lt=1, description="share of the examples not trained on that choose; the rest test"
+    )
     seed: int = 0
 
 
@@ -113,7 +121,8 @@ class ScoreConfig(Section):
         ({"type": "core.f1"}, {"type": "core.auroc"}), validate_default=True, description="what is measured"
     )
     thresholds: tuple[float, ...] = Field(
-        (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8), description="on activations divided by their maximum on select"
+        (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8),
+        description="on activations divided by their maximum on select",
     )
     coverage: float = Field(0.5, gt=0, le=1, description="share of a token's cell that a mask must cover to label it")
     top: int = Field(5, gt=0, description="latents kept per concept, the best on the select split")
@@ -128,7 +137,9 @@ class ReportConfig(Section):
 
     examples: int = Field(16, gt=0, description="top examples a latent")
     random_examples: int = Field(8, ge=0, description="examples from quantiles of activation beside the top ones")
-    latents: int = Field(2000, gt=0, description="latents that get a page of pictures, the best-scored and most frequent first")
+    latents: int = Field(
+        2000, gt=0, description="latents that get a page of pictures, the best-scored and most frequent first"
+    )
     visualizers: tuple[resolved(VisualizerConfig), ...] | None = Field(  # type: ignore[valid-type]
         None, description="none: every visualizer whose axes match"
     )
@@ -156,4 +167,3 @@ class RunConfig(Section):
         if len(set(names)) != len(names):
             raise ValueError(f"hook points share a name: {names}; give each its own")
         return hooks
-

@@ -93,7 +93,13 @@ class Run:
         split = config.score.split.model_dump(mode="json")
         train = config.train.model_dump(mode="json", exclude={"log_every", "devices", "accelerator"})
         keys["train"] = content_key(
-            [keys["extract"], config.autoencoder.model_dump(mode="json"), train, split, tokens.train.model_dump(mode="json")]
+            [
+                keys["extract"],
+                config.autoencoder.model_dump(mode="json"),
+                train,
+                split,
+                tokens.train.model_dump(mode="json"),
+            ]
         )
         keys["encode"] = content_key([keys["train"], tokens.evaluate.model_dump(mode="json")])
         keys["score"] = content_key([keys["encode"], config.score.model_dump(mode="json")])
@@ -188,5 +194,7 @@ def open_run(path: Path) -> Run:
 
     folder = RunFolder(Path(path))
     if not folder.config.exists():
-        raise RunError(f"{path} is no run folder: it has no config.yaml", "name a folder that `omnisae run` has written")
+        raise RunError(
+            f"{path} is no run folder: it has no config.yaml", "name a folder that `omnisae run` has written"
+        )
     return Run(load(folder.config), folder)

@@ -71,7 +71,9 @@ class RunFolder:
         done = self.ledger().get(stage)
         base = stage.partition(":")[0]
         if done is None:
-            raise RunError(f"{self.path} has no finished stage '{base}'", f"run `omnisae {base}` with the same config first")
+            raise RunError(
+                f"{self.path} has no finished stage '{base}'", f"run `omnisae {base}` with the same config first"
+            )
         if done.key != key:
             raise RunError(
                 f"the stage '{base}' in {self.path} was made from another config, model or dataset",

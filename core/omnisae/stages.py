@@ -149,7 +149,9 @@ def _agreement(run: "Run", job: "Job") -> float | None:
     def decoder(other: "Job") -> Any:
         return Artifact.load(run.folder.artifact(other.name, run.first(other))).autoencoder.decoder_rows()
 
-    siblings = [other for other in run.jobs if other.hook == job.hook and other.config == job.config and other.seed != job.seed]
+    siblings = [
+        other for other in run.jobs if other.hook == job.hook and other.config == job.config and other.seed != job.seed
+    ]
     if not siblings:
         return None
     mine = decoder(job)
