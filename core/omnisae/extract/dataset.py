@@ -44,10 +44,11 @@ class Dataset(ABC):
         return Annotations(self.ids)
 
     def groups(self, column: str) -> Sequence[str]:
-        """The group of every example (patient, homology cluster, user). Raises DatasetError where there is no such column."""
+        """The group of every example (patient, user, site). Raises DatasetError where there is no such column."""
         from omnisae.errors import DatasetError, did_you_mean
 
-        raise DatasetError(f"this dataset has no column {column!r} to group by", did_you_mean(column, self.group_columns()))
+        remedy = did_you_mean(column, self.group_columns())
+        raise DatasetError(f"this dataset has no column {column!r} to group by", remedy)
 
     def group_columns(self) -> Sequence[str]:
         """The columns that `groups` knows."""
@@ -64,6 +65,10 @@ class Dataset(ABC):
     def features(self) -> "FeatureTable | None":
         """Named measurements of every example (genes, attributes) by which a visualizer may describe a latent."""
         return None
+
+    def notes(self) -> Sequence[str]:
+        """What a reader of the report should know of this dataset, such as labels that joined no example."""
+        return ()
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -39,6 +39,12 @@ class Extractor(ABC):
     def fingerprint(self) -> str:
         """A hash of the model's weights and of how it prepares its input."""
 
+    def parent(self) -> str | None:
+        """The hash of the hooked module alone, by which an artifact knows its model; None where there is no module."""
+        from omnisae.hooks.fingerprint import fingerprint
+
+        return fingerprint(self.model) if self.model is not None else None
+
     @abstractmethod
     def prepare(self, example: Example) -> Any:
         """The model's input for one example: tensors, ready to be collated. Runs in worker processes."""
@@ -65,7 +71,7 @@ class Extractor(ABC):
         return None
 
     def picture(self, example: Example) -> UInt8[np.ndarray, "y x 3"] | None:
-        """The example as the model saw it (after resizing and cropping), for visualizers; None where it is no picture."""
+        """The example as the model saw it (resized and cropped), for visualizers; None where it is no picture."""
         return None
 
     def place(self, mask: Bool[np.ndarray, "y x"], example: Example) -> Bool[np.ndarray, "y x"]:

@@ -12,9 +12,10 @@ View = Literal["input", "output", "update"]
 class HookPoint(BaseModel):
     """Target × view × selector, with the layout of its tensor.
 
-    `at` holds module paths (several are concatenated along the width); the empty path is the model itself. `view` is the
-    module's input, its output, or output − input. `select` is a path into tuples and dicts. `call` is the call of the
-    module within one forward (None: it must fire exactly once). `width` is the number of values of one token.
+    `at` holds module paths (several are concatenated along the width); the empty path is the model itself. `view` is
+    the module's input, its output, or output − input. `select` is a path into tuples and dicts (of the input: the
+    argument's position or name comes first). `call` is the call of the module within one forward (None: it must fire
+    exactly once). `width` is the number of values of one token.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

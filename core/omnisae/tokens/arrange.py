@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Int, Shaped, UInt8
 from torch import Tensor
 
 from omnisae.tokens.layout import CONTENT, Layout, Segment
@@ -35,14 +35,10 @@ def flatten(tensor: Shaped[Tensor, "..."], layout: Layout) -> Arranged:
     examples, per_example, width = values.shape
     coords, role = _coordinates(layout, sizes, tensor.device)
     example = torch.arange(examples, device=tensor.device).repeat_interleave(per_example)
-    return Arranged(
-        values.reshape(-1, width), example, coords.repeat(examples, 1), role.repeat(examples), sizes
-    )
+    return Arranged(values.reshape(-1, width), example, coords.repeat(examples, 1), role.repeat(examples), sizes)
 
 
-def restore(
-    values: Shaped[Tensor, "token width"], layout: Layout, sizes: dict[str, int]
-) -> Shaped[Tensor, "..."]:
+def restore(values: Shaped[Tensor, "token width"], layout: Layout, sizes: dict[str, int]) -> Shaped[Tensor, "..."]:
     """The raw tensor that `flatten` took apart, from all of its rows in their order."""
     rows = values.reshape(sizes["example"], -1, values.shape[-1])
     parts, start = [], 0

@@ -18,9 +18,11 @@ class TokenFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    roles: tuple[str, ...] = (CONTENT,)
-    fraction: float = Field(default=1.0, gt=0.0, le=1.0)
-    seed: int = 0
+    roles: tuple[str, ...] = Field(
+        (CONTENT,), description="roles of the tokens kept: 'content', or a special token's role"
+    )
+    fraction: float = Field(1.0, gt=0.0, le=1.0, description="share of those tokens that is kept, chosen by a hash")
+    seed: int = Field(0, description="another seed keeps other tokens")
 
     def keep(self, example: "Tensor", coords: "Tensor", role: "Tensor", roles: tuple[str, ...]) -> "Tensor":
         """A mask over tokens (bool, shape `token`). `roles` are the layout's, which `role` indexes."""
@@ -36,10 +38,10 @@ class TokenFilters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    train: TokenFilter = TokenFilter()
-    select: TokenFilter = TokenFilter()
-    evaluate: TokenFilter = TokenFilter()
-    edit: TokenFilter = TokenFilter()
+    train: TokenFilter = Field(TokenFilter(), description="tokens that the autoencoder learns from")
+    select: TokenFilter = Field(TokenFilter(), description="tokens that choose latents for concepts")
+    evaluate: TokenFilter = Field(TokenFilter(), description="tokens that are encoded, scored and shown")
+    edit: TokenFilter = Field(TokenFilter(), description="tokens that an edit changes")
 
 
 def _chosen(example: "Tensor", coords: "Tensor", seed: int, fraction: float) -> "Tensor":

@@ -82,7 +82,9 @@ class Layout:
         """The dimensions of the raw tensor, each the segments concatenated along it."""
         rest = _DIMENSION.sub("", self.pattern).strip()
         if rest:
-            raise LayoutError(f"layout {self.pattern!r}: cannot read {rest!r}", "see the pattern language in docs/layouts")
+            raise LayoutError(
+                f"layout {self.pattern!r}: cannot read {rest!r}", "see the pattern language in docs/layouts"
+            )
         found = _DIMENSION.finditer(self.pattern)
         return tuple(_segments(match.group(1) or match.group(2), self.pattern) for match in found)
 
@@ -101,7 +103,7 @@ class Layout:
         """The size of every name and role for a tensor of this shape. Raises LayoutError where it does not fit."""
         if len(shape) != len(self.dims):
             raise self.misfit(shape, f"has {len(shape)} dimensions and the pattern {len(self.dims)}")
-        sizes = {role: 1 for role in self.roles[1:]} | self.sizes
+        sizes = dict.fromkeys(self.roles[1:], 1) | self.sizes
         for length, dim in zip(shape, self.dims, strict=True):
             self._fit_dim(length, dim, sizes, shape)
         return sizes
