@@ -62,12 +62,18 @@ class AutoencoderConfig(Section):
     """The parts of the autoencoder."""
 
     latents: int = Field(gt=0, description="number of latents")
-    activation: resolved(ActivationConfig)  # type: ignore[valid-type]
-    nesting: resolved(NestingConfig) | None = None  # type: ignore[valid-type]
+    activation: resolved(ActivationConfig) = Field(  # type: ignore[valid-type]
+        description="the rule by which latents fire: its name, or a mapping with `type` and its fields"
+    )
+    nesting: resolved(NestingConfig) | None = Field(  # type: ignore[valid-type]
+        None, description="nested dictionaries; none: one dictionary"
+    )
     normaliser: resolved(NormaliserConfig) = Field(  # type: ignore[valid-type]
         {"type": "core.standard"}, validate_default=True, description="how activations are brought to a common scale"
     )
-    penalties: tuple[resolved(PenaltyConfig), ...] = ()  # type: ignore[valid-type]
+    penalties: tuple[resolved(PenaltyConfig), ...] = Field(  # type: ignore[valid-type]
+        (), description="terms of the loss beside the reconstruction"
+    )
     auxk: AuxKConfig | None = Field(None, description="revives dead latents; none: the activation rule's own default")
     unit_norm: bool = Field(True, description="keep every decoder row at unit norm")
 
@@ -101,7 +107,7 @@ class SplitConfig(Section):
     select: float = Field(
         0.5, gt=0, lt=1, description="share of the examples not trained on that choose; the rest test"
     )
-    seed: int = 0
+    seed: int = Field(0, description="orders the groups; another seed is another split")
 
 
 class ControlsConfig(Section):
@@ -116,7 +122,7 @@ class ControlsConfig(Section):
 class ScoreConfig(Section):
     """Scoring latents against concepts."""
 
-    split: SplitConfig = SplitConfig()
+    split: SplitConfig = Field(SplitConfig(), description="which examples choose and which judge")
     metrics: tuple[resolved(MetricConfig), ...] = Field(  # type: ignore[valid-type]
         ({"type": "core.f1"}, {"type": "core.auroc"}), validate_default=True, description="what is measured"
     )
@@ -127,7 +133,7 @@ class ScoreConfig(Section):
     coverage: float = Field(0.5, gt=0, le=1, description="share of a token's cell that a mask must cover to label it")
     top: int = Field(5, gt=0, description="latents kept per concept, the best on the select split")
     min_positives: int = Field(5, gt=0, description="positive examples a concept must have on each split")
-    controls: ControlsConfig = ControlsConfig()
+    controls: ControlsConfig = Field(ControlsConfig(), description="what latents are compared with")
     effects: int = Field(16, ge=0, description="latents whose switching-off is measured on the model's own loss")
     of: Literal["first", "all"] = Field("first", description="score the first autoencoder only, or all of them")
 
@@ -143,22 +149,22 @@ class ReportConfig(Section):
     visualizers: tuple[resolved(VisualizerConfig), ...] | None = Field(  # type: ignore[valid-type]
         None, description="none: every visualizer whose axes match"
     )
-    title: str | None = None
+    title: str | None = Field(None, description="heading of the report; none: the run's name")
 
 
 class RunConfig(Section):
     """One run, as a user writes it."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="the run's name and its folder under runs/")
-    dataset: resolved(DatasetConfig)  # type: ignore[valid-type]
-    extractor: resolved(ExtractorConfig)  # type: ignore[valid-type]
-    hooks: tuple[HookConfig, ...] = Field(min_length=1)
-    tokens: TokenFilters = TokenFilters()
-    store: StoreConfig = StoreConfig()
-    autoencoder: AutoencoderConfig
-    train: TrainConfig
-    score: ScoreConfig = ScoreConfig()
-    report: ReportConfig = ReportConfig()
+    dataset: resolved(DatasetConfig) = Field(description="the examples and what is known of them")  # type: ignore[valid-type]
+    extractor: resolved(ExtractorConfig) = Field(description="the frozen model")  # type: ignore[valid-type]
+    hooks: tuple[HookConfig, ...] = Field(min_length=1, description="where the model is read")
+    tokens: TokenFilters = Field(TokenFilters(), description="which tokens each stage keeps")
+    store: StoreConfig = Field(StoreConfig(), description="the activation store")
+    autoencoder: AutoencoderConfig = Field(description="the parts of the autoencoder")
+    train: TrainConfig = Field(description="training")
+    score: ScoreConfig = Field(default_factory=ScoreConfig, description="scoring latents against concepts")
+    report: ReportConfig = Field(ReportConfig(), description="the report")
 
     @field_validator("hooks")
     @classmethod

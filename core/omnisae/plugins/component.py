@@ -46,4 +46,4 @@ def resolved(base: type[ComponentT]) -> Any:
 
     It is written out with all the fields of the component it holds, so that a dump validates to the same config again.
     """
-    return Annotated[base, SerializeAsAny(), _resolver(base)]
+    return Annotated[base, SerializeAsAny(), _resolver(base)]  # type: ignore[type-arg]
