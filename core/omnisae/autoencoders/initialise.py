@@ -1,0 +1,31 @@
+"""Where an autoencoder starts: its centre and its directions."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def geometric_median(
+    points: Float[Tensor, "token width"], *, steps: int = 100, tolerance: float = 1e-6
+) -> Float[Tensor, " width"]:
+    """The point with the smallest sum of distances to all points, by Weiszfeld's iteration (Weiszfeld 1937).
+
+    Outliers pull it less than they pull the mean. Distances are floored, so that landing on a point is no division by zero.
+    """
+    wide = points.double()
+    median = wide.mean(0)
+    floor = 1e-9 * (wide - median).norm(dim=1).mean() + 1e-300
+    for _ in range(steps):
+        weights = 1 / (wide - median).norm(dim=1).clamp(min=floor)
+        moved = (weights[:, None] * wide).sum(0) / weights.sum()
+        if (moved - median).norm() <= tolerance * (1 + moved.norm()):
+            return moved.to(points.dtype)
+        median = moved
+    return median.to(points.dtype)
+
+
+def unit_directions(latents: int, width: int, seed: int) -> Float[Tensor, "latent width"]:
+    """Random directions of norm one, the same on every machine for one seed."""
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.randn(latents, width, generator=generator)
+    return directions / directions.norm(dim=1, keepdim=True)
