@@ -1,8 +1,9 @@
 """What is wrong with a config, told to the person who wrote it: place, value, rule, remedy."""
 
+import re
 import types
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -25,7 +26,9 @@ def config_error(
     """One error for all that pydantic found. Alternatives of one field are told together."""
     faults: dict[Path, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
-        faults.setdefault(_place(detail["loc"], model, raw), []).append(detail)
+        if not _echo(detail):
+            faults.setdefault(_place(detail["loc"], model, raw), []).append(detail)
+    faults = {path: told for path, told in faults.items() if not any(path[:n] in faults for n in range(len(path)))}
     told = [_tell(path, details, model, raw, _where(path, source, lines, origin)) for path, details in faults.items()]
     if len(told) == 1:
         return ConfigError(*told[0])
@@ -52,10 +55,9 @@ def _tell(path: Path, details: list[ErrorDetails], model: type[BaseModel], raw: 
     if kind == "omnisae":
         return f"{where}: {dotted}: {context['problem']}", str(context["remedy"])
     if kind == "extra_forbidden":
-        known = [name for name in parent.model_fields if name not in _siblings(raw, path)]
-        return f"{where}: {dotted}: {_owner(parent, path)} has no field {path[-1]!r}", did_you_mean(
-            str(path[-1]), known
-        )
+        free = [name for name in parent.model_fields if name not in _siblings(raw, path)]
+        remedy = did_you_mean(str(path[-1]), free) if free else f"its fields are: {', '.join(parent.model_fields)}"
+        return f"{where}: {dotted}: {_owner(parent, path)} has no field {path[-1]!r}", remedy
     if kind == "missing":
         return f"{where}: {dotted} is missing", f"add `{path[-1]}:`{_about(field)}"
     rule = " or ".join(dict.fromkeys(_rule(each) for each in details))
@@ -69,8 +71,12 @@ def _tell(path: Path, details: list[ErrorDetails], model: type[BaseModel], raw: 
 
 
 def _rule(detail: ErrorDetails) -> str:
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("should")
-    return f"it must{message}" if detail["msg"].startswith("Input should") else message.strip()
+    return re.sub(r"^\w+ should ", "it must ", detail["msg"].removeprefix("Value error, "))
+
+
+def _echo(detail: ErrorDetails) -> bool:
+    """Whether this only follows from another error: pydantic counts a tuple's faulty items as absent."""
+    return detail["type"] == "too_short" and len(detail["input"]) >= int(detail["ctx"]["min_length"])
 
 
 def _remedy(details: list[ErrorDetails]) -> str:
@@ -103,7 +109,7 @@ def _siblings(raw: Any, path: Path) -> set[str]:
 
 
 def _place(loc: tuple[str | int, ...], model: type[BaseModel], raw: Any) -> Path:
-    """The part of pydantic's location that a person can find in the file: tags of unions and validators are left off."""
+    """The part of pydantic's location that a person can find in the file: without tags of unions and validators."""
     path: list[str | int] = []
     for step in loc:
         holder = _value_at(raw, tuple(path))
@@ -161,10 +167,4 @@ def _literals(field: FieldInfo | None) -> list[Any]:
     if field is None:
         return []
     options = [field.annotation, *get_args(field.annotation)]
-    return [
-        value
-        for option in options
-        if get_origin(option) is not None
-        for value in get_args(option)
-        if isinstance(value, str)
-    ] or [value for value in get_args(field.annotation) if isinstance(value, str)]
+    return [value for option in options if get_origin(option) is Literal for value in get_args(option)]

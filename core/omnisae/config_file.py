@@ -41,7 +41,7 @@ def validate(
     lines: Mapping[yaml_text.Path, int] | None = None,
     origin: Mapping[yaml_text.Path, str] | None = None,
 ) -> M:
-    """Plain values as a model. Raises one ConfigError for all that is wrong; `lines` and `origin` say where fields stand."""
+    """Plain values as a model; `lines` and `origin` say where fields stand. Raises one ConfigError for all that is wrong."""
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{source} holds {raw!r}, and must hold a mapping of fields", "write `field: value` lines")
     try:

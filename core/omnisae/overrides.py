@@ -13,8 +13,8 @@ _PART = re.compile(r'"([^"]*)"|([^."]+)')
 def override(raw: Any, overrides: Iterable[str]) -> tuple[Any, dict[yaml_text.Path, str]]:
     """The raw config with each `path=value` put in, and which override set each path.
 
-    Values are YAML; numbers in a path are places in a list (one past its end adds to it); a part with dots in it is quoted:
-    `train.sweep."activation.k"=[4, 8]`. Raises ConfigError where an override cannot be read or leads nowhere.
+    Values are YAML; numbers in a path are places in a list (one past its end adds to it); a part with dots in it is
+    quoted: `train.sweep."activation.k"=[4, 8]`. Raises ConfigError where an override cannot be read or leads nowhere.
     """
     origin: dict[yaml_text.Path, str] = {}
     for text in overrides:

@@ -1,7 +1,7 @@
 """YAML as configs are written in it: YAML's own scalars, read alike everywhere, and each key only once.
 
-Plain scalars are null, true and false (and yes, no, on, off), integers (`1_000_000`), numbers (`1e-3`, `.5`, `.inf`) and
-text. Unlike YAML 1.1, `1e-3` is a number, and dates, `010` and `1:30` are not bent into something else.
+Plain scalars are null, true and false (and yes, no, on, off), integers (`1_000_000`), numbers (`1e-3`, `.5`,
+`.inf`) and text. Unlike YAML 1.1, `1e-3` is a number, and dates, `010` and `1:30` are not bent into something else.
 """
 
 import re
