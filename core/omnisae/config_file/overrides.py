@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from omnisae import yaml_text
+from omnisae.config_file import yaml_text
 from omnisae.errors import ConfigError
 
 _PART = re.compile(r'"([^"]*)"|([^."]+)')

@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from omnisae import yaml_text
 from omnisae.config import RunConfig
-from omnisae.config_errors import config_error
+from omnisae.config_file import yaml_text
+from omnisae.config_file.overrides import override
+from omnisae.config_file.wording import config_error
 from omnisae.errors import ConfigError, did_you_mean
-from omnisae.overrides import override
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -41,7 +41,7 @@ def validate(
     lines: Mapping[yaml_text.Path, int] | None = None,
     origin: Mapping[yaml_text.Path, str] | None = None,
 ) -> M:
-    """Plain values as a model; `lines` and `origin` say where fields stand. Raises one ConfigError for all that is wrong."""
+    """Plain values as a model; `lines` and `origin` say where fields stand. Raises one ConfigError for all faults."""
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{source} holds {raw!r}, and must hold a mapping of fields", "write `field: value` lines")
     try:

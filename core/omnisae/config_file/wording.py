@@ -9,10 +9,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from omnisae.config_file.yaml_text import Path
 from omnisae.errors import ConfigError, OmnisaeError, did_you_mean
 from omnisae.plugins.component import Component
 from omnisae.plugins.registry import registry
-from omnisae.yaml_text import Path
 
 
 def config_error(
