@@ -1,0 +1,76 @@
+"""Encoding: the tokens of the SELECT and TEST examples through an artifact, into posting lists."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from omnisae.errors import DatasetError
+from omnisae.extract.split import NAMES, SELECT, TEST
+from omnisae.postings.health import Reconstruction, health
+from omnisae.postings.postings import Postings
+from omnisae.postings.writer import PostingsWriter
+from omnisae.store.source import TokenSource
+
+if TYPE_CHECKING:
+    from omnisae.autoencoders.artifact import Artifact
+
+
+def encode(
+    artifact: "Artifact",
+    source: TokenSource,
+    split: UInt8[np.ndarray, " example"],
+    out: Path,
+    *,
+    batch: int = 4096,
+) -> Postings:
+    """Encode every token of the SELECT and TEST examples that the artifact's `evaluate` filter keeps.
+
+    Examples that trained the artifact are left out: they never choose nor judge. The inference rule of the artifact is
+    used throughout. Writes the posting lists and health.json to the folder `out`, or leaves what was there.
+    Raises DatasetError where a side gave no token.
+    """
+    keep = artifact.info.tokens.evaluate
+    device = _device(artifact)
+    test = Reconstruction()
+    about = {"source": source.fingerprint(), "parent": artifact.info.parent, "dataset": artifact.info.dataset}
+    latents = artifact.autoencoder.latents
+    seen = np.zeros(len(NAMES), dtype=np.int64)
+    with PostingsWriter(out, source.hook, keep, latents, split, about) as writer, torch.inference_mode():
+        for tokens in source.sequential(keep, np.isin(split, (SELECT, TEST)), batch):
+            x = tokens.values.to(device)
+            codes = artifact.encode(x)
+            example = _numpy(tokens.example)
+            offsets = _numpy(codes.offsets)
+            writer.append(
+                example,
+                _numpy(tokens.coords),
+                _numpy(tokens.role),
+                offsets,
+                _numpy(codes.latents),
+                _numpy(codes.values),
+            )
+            seen += np.bincount(split[example], minlength=len(NAMES))
+            judged = split[example] == TEST
+            if judged.any():
+                decoded = artifact.decode(codes)
+                test.add(_numpy(tokens.values)[judged], _numpy(decoded)[judged], int(np.diff(offsets)[judged].sum()))
+        for side in (SELECT, TEST):
+            if seen[side] == 0:
+                raise DatasetError(
+                    f"the {NAMES[side]} examples gave no token",
+                    "add examples, or let more tokens through (tokens.evaluate in the config)",
+                )
+        return writer.finish(health(test, writer.counts, int(seen.sum())))
+
+
+def _device(artifact: "Artifact") -> torch.device:
+    return next((parameter.device for parameter in artifact.autoencoder.parameters()), torch.device("cpu"))
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    array: np.ndarray = tensor.detach().to("cpu").numpy()
+    return array
