@@ -12,10 +12,11 @@ from omnisae.autoencoders.sparse import Picked, Preactivations
 
 
 class Activation(nn.Module, ABC):
-    """Turns pre-activations into codes. What training learns about the rule (thresholds) lies in parameters and buffers.
+    """Turns pre-activations into codes. What training learns about the rule (thresholds) lies in parameters and
+    buffers.
 
-    Subclass this for a rule that looks at dense pre-activations in training, `SparseActivation` for one that picks a known
-    number of entries.
+    Subclass this for a rule that looks at dense pre-activations in training, `SparseActivation` for one that picks a
+    known number of entries.
     """
 
     revives: ClassVar[bool] = False

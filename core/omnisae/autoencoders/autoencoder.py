@@ -1,6 +1,7 @@
 """The autoencoder: an encoder, an activation rule, a decoder, and their loss, put together from a config's parts."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -28,9 +29,9 @@ START_ROWS = 1024
 class Step:
     """One training step. All tensors stay on the device.
 
-    `terms` are the weighted terms of the loss, detached. `fired` counts the tokens in which each latent fired, `l0` is the
-    mean number of latents that fired per token. `sse` is Σ‖x − x̂‖² and `sst` Σ‖x − mean‖² over the batch, in normalised
-    units with the mean of the training sample, so that 1 − Σsse/Σsst over batches is the explained variance.
+    `terms` are the weighted terms of the loss, detached. `fired` counts the tokens in which each latent fired, `l0`
+    is the mean number of latents that fired per token. `sse` is Σ‖x − x̂‖² and `sst` Σ‖x − mean‖² over the batch, in
+    normalised units with the mean of the training sample, so that 1 − Σsse/Σsst over batches is the explained variance.
     """
 
     loss: Float[Tensor, ""]
@@ -54,9 +55,9 @@ class _Coded:
 class Autoencoder(nn.Module):
     """A sparse autoencoder over activations of `width` dimensions.
 
-    pre = (x' − b) · encoderᵀ + encoder_bias, codes = activation(pre), x̂' = codes · decoder + b, where x' is the normalised
-    activation and b the decoder's bias; rows of `encoder` and `decoder` belong to latents. A training step is
-    `forward`, `loss.backward()`, `before_step()`, the optimiser's step, `after_step(fired, tokens)`.
+    pre = (x' − b) · encoderᵀ + encoder_bias, codes = activation(pre), x̂' = codes · decoder + b, where x' is the
+    normalised activation and b the decoder's bias; rows of `encoder` and `decoder` belong to latents. A training step
+    is `forward`, `loss.backward()`, `before_step()`, the optimiser's step, `after_step(fired, tokens)`.
     """
 
     variance: Tensor
@@ -72,7 +73,7 @@ class Autoencoder(nn.Module):
         self.normaliser: Normaliser = config.normaliser.build(width)
         self.nesting: Nesting = config.nesting.build(self.latents) if config.nesting else Nesting((self.latents,))
         self.penalties = nn.ModuleList(penalty.build(self.latents, width) for penalty in config.penalties)
-        self.auxk = config.auxk or AuxKConfig(k=AuxKConfig().k if self.activation.revives else 0)
+        self.auxk = config.auxk or AuxKConfig.model_validate({} if self.activation.revives else {"k": 0})
         self.silence = Silence(self.latents, self.auxk.dead_after)
         directions = unit_directions(self.latents, width, seed)
         self.encoder = nn.Parameter(directions.clone())
@@ -91,9 +92,9 @@ class Autoencoder(nn.Module):
     def initialise(self, sample: Float[Tensor, "token width"]) -> None:
         """Start from a sample of raw training activations (some thousands of tokens).
 
-        Fits the normaliser, puts the decoder's bias at the geometric median of the normalised sample, ties the encoder to the
-        decoder with the one scale that reconstructs the sample best, and fits the activation rule. Raises TrainingError where
-        the sample is not finite or of another width.
+        Fits the normaliser, puts the decoder's bias at the geometric median of the normalised sample, ties the
+        encoder to the decoder with the one scale that reconstructs the sample best, and fits the activation rule.
+        Raises TrainingError where the sample is not finite or of another width.
         """
         self._check(sample, TrainingError)
         if len(sample) == 0 or not bool(sample.isfinite().all()):
@@ -115,9 +116,9 @@ class Autoencoder(nn.Module):
     def forward(self, x: Float[Tensor, "token width"]) -> Step:
         """The loss of one batch of raw activations.
 
-        The reconstruction term is Σ‖x' − x̂'‖² / (tokens · variance), where the variance is the training sample's mean of
-        ‖x' − mean‖² (Gao et al. 2024: the error over that of always predicting the mean); with nesting, the weighted mean of
-        this over the prefixes.
+        The reconstruction term is Σ‖x' − x̂'‖² / (tokens · variance), where the variance is the training sample's
+        mean of ‖x' − mean‖² (Gao et al. 2024: the error over that of always predicting the mean); with nesting, the
+        weighted mean of this over the prefixes.
         """
         with torch.no_grad():
             normal = self.normaliser(x.to(self.decoder.dtype))[0]
@@ -168,6 +169,10 @@ class Autoencoder(nn.Module):
         self.activation.after_step()
         self.seen += tokens
 
+    def decoder_rows(self) -> Float[Tensor, "latent width"]:
+        """The direction of every latent, in normalised units, without a gradient."""
+        return self.decoder.detach()
+
     def dead(self) -> Bool[Tensor, " latent"]:
         """The latents that have not fired in `auxk.dead_after` tokens of training."""
         return self.silence.dead()
@@ -176,7 +181,9 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def encode(self, x: Float[Tensor, "token width"]) -> Codes:
-        """The codes of raw activations by the inference rule, a few rows at a time. Raises ArtifactError on another width."""
+        """The codes of raw activations by the inference rule, a few rows at a time. Raises ArtifactError on another
+        width.
+        """
         self._check(x, ArtifactError)
         normal, context = self.normaliser(x.to(self.decoder))
         parts = [self.activation.codes(chunk) for _, chunk in self._pre(normal - self.decoder_bias)]
@@ -238,7 +245,7 @@ class Autoencoder(nn.Module):
         pre = F.linear(normal - self.decoder_bias, self.encoder, self.encoder_bias)
         codes = self.activation(pre)
         starts = (0, *self.nesting.prefixes)
-        parts = [codes[:, a:b] @ self.decoder[a:b] for a, b in zip(starts, starts[1:], strict=False)]
+        parts = [codes[:, a:b] @ self.decoder[a:b] for a, b in pairwise(starts)]
         fired = (codes.detach() != 0).sum(0)
         return _Coded(self._passed(codes, None, len(normal)), torch.stack(parts), fired, self.activation.losses(pre))
 
@@ -246,7 +253,9 @@ class Autoencoder(nn.Module):
         return Pass(codes, latents, tokens, self.decoder, self.encoder, self.variance.sqrt(), self.seen)
 
     def _tie(self, centred: Tensor) -> None:
-        """Encoder = α · decoder, with the α whose reconstruction of the sample is nearest in the sense of least squares."""
+        """Encoder = α · decoder, with the α whose reconstruction of the sample is nearest in the sense of least
+        squares.
+        """
         training = self.training
         self.eval()
         scale = float(self.variance.sqrt())

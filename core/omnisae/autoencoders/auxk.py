@@ -27,7 +27,7 @@ class Silence(nn.Module):
         # Copies of buffers on the host; None until they have been read from the device.
         self._steps: int | None = None
         self._candidates: Int[Tensor, " dead"] | None = None
-        self.register_load_state_dict_post_hook(lambda module, _: module.forget())
+        self.register_load_state_dict_post_hook(lambda module, _: module.forget())  # type: ignore[no-untyped-call]
 
     def forget(self) -> None:
         """Read the buffers anew: they were loaded."""
@@ -65,17 +65,18 @@ def auxiliary_loss(
     silence: Silence,
     k: int,
 ) -> Float[Tensor, ""]:
-    """‖e − ê‖² over the variance of e, where e = x − x̂ and ê is decoded from the k dead latents with the largest positive
-    pre-activations (Gao et al. 2024, section A.2).
+    """‖e − ê‖² over the variance of e, where e = x − x̂ and ê is decoded from the k dead latents with the largest
+    positive pre-activations (Gao et al. 2024, section A.2).
 
-    `residual` and `centred` carry no gradient, so that the loss reaches dead rows of encoder, bias and decoder, and nothing
-    else. Fewer than k latents take part where fewer are dead; zero where none is.
+    `residual` and `centred` carry no gradient, so that the loss reaches dead rows of encoder, bias and decoder, and
+    nothing else. Fewer than k latents take part where fewer are dead; zero where none is.
     """
     listed = silence.listed()
     if k == 0 or len(listed) == 0:
         return residual.new_zeros(())
     with torch.no_grad():
-        # What has fired since the last look must not take part; minus infinity keeps it out without waiting for the device.
+        # What has fired since the last look must not take part; minus infinity keeps it out without waiting for the
+        # device.
         alive = torch.where(silence.dead()[listed], 0.0, -torch.inf).to(bias.dtype)
         pre = Preactivations(centred, encoder[listed], bias[listed] + alive)
         tops = [row_top(chunk, min(k, len(listed))) for _, chunk in pre]

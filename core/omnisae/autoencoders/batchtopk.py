@@ -18,9 +18,9 @@ class BatchTopK(SparseActivation):
     """The batch · k largest positive pre-activations of a batch fire (Bussmann et al. 2024, "BatchTopK Sparse
     Autoencoders", section 3).
 
-    At inference a latent fires where its pre-activation exceeds `threshold`, so that a token's code depends on the token
-    alone. The threshold is a running mean of the smallest positive activation kept in each training batch: the plain mean
-    of the first steps, then an exponential one over about a hundred steps.
+    At inference a latent fires where its pre-activation exceeds `threshold`, so that a token's code depends on the
+    token alone. The threshold is a running mean of the smallest positive activation kept in each training batch: the
+    plain mean of the first steps, then an exponential one over about a hundred steps.
     """
 
     revives = True
@@ -78,7 +78,9 @@ class BatchTopK(SparseActivation):
 
 
 def _by_rows(pre: Preactivations, k: int) -> tuple[Int[Tensor, " entry"], Float[Tensor, " entry"]]:
-    """The batch · k largest, as keys token · latents + latent: from each row's own largest, then whatever these missed."""
+    """The batch · k largest, as keys token · latents + latent: from each row's own largest, then whatever these
+    missed.
+    """
     margin = min(MARGIN * k, pre.latents)
     parts = []
     for start, chunk in pre:
@@ -94,7 +96,7 @@ def _by_rows(pre: Preactivations, k: int) -> tuple[Int[Tensor, " entry"], Float[
     if len(cut):
         keep = ~torch.isin(keys // pre.latents, cut)
         keys, values = keys[keep], values[keep]
-        for rows in cut.split(pre.chunk):
+        for rows in torch.split(cut, pre.chunk):
             full = pre.rows(rows)
             chosen = (full >= threshold).nonzero(as_tuple=True)
             keys = torch.cat([keys, rows[chosen[0]] * pre.latents + chosen[1]])

@@ -10,7 +10,8 @@ def geometric_median(
 ) -> Float[Tensor, " width"]:
     """The point with the smallest sum of distances to all points, by Weiszfeld's iteration (Weiszfeld 1937).
 
-    Outliers pull it less than they pull the mean. Distances are floored, so that landing on a point is no division by zero.
+    Outliers pull it less than they pull the mean. Distances are floored, so that landing on a point is no division by
+    zero.
     """
     wide = points.double()
     median = wide.mean(0)
@@ -19,7 +20,8 @@ def geometric_median(
         weights = 1 / (wide - median).norm(dim=1).clamp(min=floor)
         moved = (weights[:, None] * wide).sum(0) / weights.sum()
         if (moved - median).norm() <= tolerance * (1 + moved.norm()):
-            return moved.to(points.dtype)
+            median = moved
+            break
         median = moved
     return median.to(points.dtype)
 
@@ -28,4 +30,4 @@ def unit_directions(latents: int, width: int, seed: int) -> Float[Tensor, "laten
     """Random directions of norm one, the same on every machine for one seed."""
     generator = torch.Generator().manual_seed(seed)
     directions = torch.randn(latents, width, generator=generator)
-    return directions / directions.norm(dim=1, keepdim=True)
+    return torch.nn.functional.normalize(directions, dim=1)

@@ -15,9 +15,10 @@ class JumpReLU(Activation):
 
     Thresholds learn by a straight-through estimator with a rectangle kernel K of width ε:
     ∂z/∂θ = −(θ/ε) K((pre − θ)/ε) and ∂H/∂θ = −(1/ε) K((pre − θ)/ε).
-    The rule's own loss is weight · (L0/target − 1)², L0 being the batch's mean: the paper's appendix on training towards a
-    desired sparsity, with the mean over the batch inside the square, so that tokens may differ in how many latents they need.
-    θ is kept as its logarithm, and ε is `bandwidth` times the root mean squared norm of centred, normalised inputs.
+    The rule's own loss is weight · (L0/target − 1)², L0 being the batch's mean: the paper's appendix on training
+    towards a desired sparsity, with the mean over the batch inside the square, so that tokens may differ in how many
+    latents they need. θ is kept as its logarithm, and ε is `bandwidth` times the root mean squared norm of centred,
+    normalised inputs.
     """
 
     bandwidth: Tensor
@@ -34,14 +35,14 @@ class JumpReLU(Activation):
         return self.log_threshold.exp()
 
     def forward(self, pre: Float[Tensor, "token latent"]) -> Float[Tensor, "token latent"]:
-        out: Tensor = _Jump.apply(pre, self.threshold, self.bandwidth)  # type: ignore[no-untyped-call]
+        out: Tensor = _Jump.apply(pre, self.threshold, self.bandwidth)
         return out
 
     def infer(self, pre: Float[Tensor, "token latent"]) -> Float[Tensor, "token latent"]:
         return torch.where(pre > self.threshold, pre, 0.0)
 
     def losses(self, pre: Float[Tensor, "token latent"]) -> dict[str, Float[Tensor, ""]]:
-        fires: Tensor = _Fires.apply(pre, self.threshold, self.bandwidth)  # type: ignore[no-untyped-call]
+        fires: Tensor = _Fires.apply(pre, self.threshold, self.bandwidth)
         return {"l0_target": self.weight * (fires.sum(1).mean() / self.l0 - 1).square()}
 
     @torch.no_grad()
@@ -70,7 +71,7 @@ class _Jump(torch.autograd.Function):
         return torch.where(pre > threshold, pre, 0.0)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         pre, threshold, bandwidth = ctx.saved_tensors
         to_threshold = -threshold * (gradient * _kernel(pre, threshold, bandwidth)).sum(0)
         return torch.where(pre > threshold, gradient, 0.0), to_threshold, None
@@ -85,6 +86,6 @@ class _Fires(torch.autograd.Function):
         return (pre > threshold).to(pre.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         pre, threshold, bandwidth = ctx.saved_tensors
         return None, -(gradient * _kernel(pre, threshold, bandwidth)).sum(0), None

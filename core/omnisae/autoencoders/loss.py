@@ -44,8 +44,8 @@ class Penalty(nn.Module, ABC):
 class L1(Penalty):
     """weight · mean over tokens of Σᵢ zᵢ ‖dᵢ‖ / s, with s the root mean squared norm of centred, normalised inputs.
 
-    Weighing by the decoder's norm keeps the term unchanged when a latent trades code for decoder (Conerly et al. 2024, "Update
-    on how we train SAEs", Anthropic). Over the first `warmup` tokens the weight rises from zero.
+    Weighing by the decoder's norm keeps the term unchanged when a latent trades code for decoder (Conerly et al.
+    2024, "Update on how we train SAEs", Anthropic). Over the first `warmup` tokens the weight rises from zero.
     """
 
     name = "l1"

@@ -1,5 +1,7 @@
 """Nesting: dictionaries within the dictionary, each of which must reconstruct on its own."""
 
+from itertools import pairwise
+
 from omnisae.errors import ConfigError
 
 
@@ -21,7 +23,7 @@ def matryoshka(prefixes: tuple[float, ...], weights: tuple[float, ...] | None, l
     A prefix below 1 is a share of the latents. Raises ConfigError unless they rise strictly and end with all latents.
     """
     counts = tuple(round(prefix * latents) if prefix < 1 else int(prefix) for prefix in prefixes)
-    if any(a >= b for a, b in zip(counts, counts[1:], strict=False)) or counts[0] < 1:
+    if any(a >= b for a, b in pairwise(counts)) or counts[0] < 1:
         raise ConfigError(
             f"autoencoder.nesting.prefixes: {list(prefixes)} do not rise strictly",
             "give them in ascending order, from 1",
@@ -29,7 +31,7 @@ def matryoshka(prefixes: tuple[float, ...], weights: tuple[float, ...] | None, l
     if counts[-1] != latents:
         raise ConfigError(
             f"autoencoder.nesting.prefixes: the last is {counts[-1]}, and the autoencoder has {latents} latents",
-            f"end the list with {latents}, so that every latent is trained (or write shares: 0.125, 0.5, and {latents})",
+            f"end the list with {latents}, so that every latent is trained (smaller ones may be shares, such as 0.25)",
         )
     if weights is not None and len(weights) != len(prefixes):
         raise ConfigError(

@@ -62,7 +62,9 @@ class Standard(Normaliser):
 
 
 class LayerNorm(Normaliser):
-    """x' = (x − μ) / σ, with each token's own mean μ and standard deviation σ over its width, which `undo` needs back."""
+    """x' = (x − μ) / σ, with each token's own mean μ and standard deviation σ over its width, which `undo` needs
+    back.
+    """
 
     def __init__(self, floor: float) -> None:
         super().__init__()

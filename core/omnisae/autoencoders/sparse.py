@@ -1,9 +1,9 @@
 """Sparse linear algebra of codes: only the entries that fire are multiplied, forwards and backwards.
 
-An *entry* is one non-zero of a token × latent matrix. Entries stand in the order of their *bags* (a bag is a token, or one
-prefix group of a token), so that a product with a dictionary is an embedding bag; their transposition (the order by
-latent) makes weight gradients embedding bags too. Nothing here waits for the device or depends on the order in which
-threads finish.
+An *entry* is one non-zero of a token × latent matrix. Entries stand in the order of their *bags* (a bag is a token,
+or one prefix group of a token), so that a product with a dictionary is an embedding bag; their transposition (the
+order by latent) makes weight gradients embedding bags too. Nothing here waits for the device or depends on the order
+in which threads finish.
 """
 
 import warnings
@@ -120,7 +120,8 @@ def inner_products(
             size=(left.shape[0], right.shape[0]),
             check_invariants=False,
         )
-    return torch.sparse.sampled_addmm(pattern, left, right.t(), beta=0.0).values()
+    products: Tensor = torch.sparse.sampled_addmm(pattern, left, right.t(), beta=0.0).values()
+    return products
 
 
 def by_latent(
@@ -154,7 +155,7 @@ class _Encode(torch.autograd.Function):
         return values.clone()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         centred, encoder = ctx.saved_tensors
         weights = by_latent(centred, gradient, ctx.entries)
         bias = sums_by_latent(gradient, ctx.entries)
@@ -172,7 +173,7 @@ class _Decode(torch.autograd.Function):
         return weighted_rows(decoder, entries.latents, entries.offsets, values)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         values, decoder = ctx.saved_tensors
         gradient = gradient.contiguous()
         return inner_products(gradient, decoder, ctx.entries), by_latent(gradient, values, ctx.entries), None
@@ -190,7 +191,7 @@ def encode_entries(
 
     `values` were computed when the entries were picked; `centred` is x − decoder bias, without a gradient.
     """
-    out: Tensor = _Encode.apply(values, centred, encoder, bias, decoder_bias, entries)  # type: ignore[no-untyped-call]
+    out: Tensor = _Encode.apply(values, centred, encoder, bias, decoder_bias, entries)
     return out
 
 
@@ -198,5 +199,5 @@ def decode_entries(
     values: Float[Tensor, " entry"], decoder: Float[Tensor, "latent width"], entries: Entries
 ) -> Float[Tensor, "bag width"]:
     """The sum of value × atom over each bag, with a gradient to the values and to the atoms."""
-    out: Tensor = _Decode.apply(values, decoder, entries)  # type: ignore[no-untyped-call]
+    out: Tensor = _Decode.apply(values, decoder, entries)
     return out
