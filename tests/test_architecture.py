@@ -60,8 +60,7 @@ def test_a_floor_imports_only_from_floors_below(path: Path) -> None:
             continue
         if any(room(path) == a and target.startswith(b) for a, b in ALLOWED):
             continue
-        built = path.name in ("kinds.py", "configs.py", "component.py", "plugin.py")
-        assert built or FLOORS[other] <= own, f"{path.relative_to(ROOT)} (floor {own}) imports {target}"
+        assert FLOORS[other] <= own, f"{path.relative_to(ROOT)} (floor {own}) imports {target}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(CORE)))

@@ -46,7 +46,7 @@ class ScviExtractor(ModuleExtractor):
             behind = [path for path in point.at if not path.startswith(("z_encoder", "l_encoder"))]
             if behind:
                 raise HookError(
-                    f"hooks.at: {behind[0]!r} lies behind the sampling of the cell's latent variables and sees random input",
+                    f"hooks.at: {behind[0]!r} lies behind the sampling of latent variables and sees random input",
                     "hook a module of the encoder: z_encoder.encoder or z_encoder.mean_encoder",
                 )
         return points
@@ -56,8 +56,7 @@ class ScviExtractor(ModuleExtractor):
 
     def prepare(self, example: Example) -> dict[str, Tensor]:
         return {
-            name: torch.as_tensor(np.asarray(value), dtype=torch.float32).reshape(-1)
-            for name, value in self._cells[example.row].items()
+            name: torch.as_tensor(np.asarray(value)).reshape(-1) for name, value in self._cells[example.row].items()
         }
 
     def probe(self) -> dict[str, Tensor]:

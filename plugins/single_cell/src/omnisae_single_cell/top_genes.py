@@ -15,7 +15,7 @@ SHARE = 0.5
 
 
 class TopGenes(Visualizer):
-    """A table of genes: mean expression in the latent's cells and in the others, Welch's t, and q by Benjamini–Hochberg.
+    """A table of genes: mean expression in the latent's cells and in the others, Welch's t, q (Benjamini–Hochberg).
 
     The latent's cells are the held-out ones in which it reaches half of its largest value; the others are all remaining
     held-out cells, not only the silent ones. The same cells choose the genes and describe them, so q ranks genes and
@@ -41,12 +41,13 @@ class TopGenes(Visualizer):
             return ()
         names, rows = rank_genes(table, own, others, self.genes)
         caption = (
-            f"Genes with the largest Welch t between the {int(own.sum())} held-out cells in which the latent reaches half of "
-            f"its largest value and the {int(others.sum())} other held-out cells. Expression as the table holds it."
+            f"Genes with the largest Welch t between the {int(own.sum())} held-out cells where the latent reaches half "
+            f"of its largest value and the {int(others.sum())} other held-out cells. Expression as the table holds it."
         )
         head = "".join(f"<th scope='col'>{word}</th>" for word in ("gene", "mean in", "mean out", "t", "q"))
         body = "".join(
-            f"<tr><th scope='row'>{escape(name)}</th><td>{inside:.2f}</td><td>{outside:.2f}</td><td>{t:.1f}</td><td>{q:.1e}</td></tr>"
+            f"<tr><th scope='row'>{escape(name)}</th><td>{inside:.2f}</td><td>{outside:.2f}</td>"
+            f"<td>{t:.1f}</td><td>{q:.1e}</td></tr>"
             for name, (inside, outside, t, q) in zip(names, rows, strict=True)
         )
         html = f"<table class='ranked'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
