@@ -16,6 +16,7 @@ def module_at(model: nn.Module, path: str) -> nn.Module:
     Raises HookError where there is none (nearest names shown), or where hooks on it would be bypassed.
     """
     known = modules(model)
+    _refuse_bypassed(known, path)
     if path not in known:
         if path in dict(model.named_parameters()) or path in dict(model.named_buffers()):
             raise HookError(
@@ -23,7 +24,6 @@ def module_at(model: nn.Module, path: str) -> nn.Module:
                 "hook the module that uses it",
             )
         raise HookError(f"{type(model).__name__} has no module {path!r}", did_you_mean(path, filter(None, known)))
-    _refuse_bypassed(known, path)
     return known[path]
 
 
@@ -76,6 +76,8 @@ def _refuse_bypassed(known: dict[str, nn.Module], path: str) -> None:
     parts = path.split(".") if path else []
     for depth in range(len(parts) + 1):
         above = ".".join(parts[:depth])
+        if above not in known:
+            return
         module = known[above]
         # By name: importing torch._dynamo to compare types takes seconds.
         compiled = (

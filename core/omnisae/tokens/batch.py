@@ -10,8 +10,8 @@ from torch import Tensor
 class TokenBatch:
     """Rows of activations from one hook point.
 
-    `example` is the dataset's row of each token; `coords` its steps along the hook point's axes (−1 for special
-    tokens, which have none); `role` an index into the layout's roles (0 is content).
+    `example` is the dataset's row of each token; `coords` its steps along the hook point's axes (−1 where a special
+    token has none); `role` an index into the layout's roles (0 is content).
     """
 
     values: Float[Tensor, "token width"]

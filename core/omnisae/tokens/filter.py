@@ -13,16 +13,19 @@ if TYPE_CHECKING:
 class TokenFilter(BaseModel):
     """Keep tokens of these roles, and of those a fixed random share.
 
-    The share is decided by a hash of the seed, the example and the coordinates, so that it does not depend on batches.
+    The share is decided by a hash of the seed, the example, the role and the coordinates, so that it does not depend on
+    batches. Special tokens of one role and example that share all coordinates are kept or left out together.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     roles: tuple[str, ...] = Field(
-        (CONTENT,), description="roles of the tokens kept: 'content', or a special token's role"
+        default=(CONTENT,), description="roles of the tokens kept: 'content', or a special token's role"
     )
-    fraction: float = Field(1.0, gt=0.0, le=1.0, description="share of those tokens that is kept, chosen by a hash")
-    seed: int = Field(0, description="another seed keeps other tokens")
+    fraction: float = Field(
+        default=1.0, gt=0.0, le=1.0, description="share of those tokens that is kept, chosen by a hash"
+    )
+    seed: int = Field(default=0, description="another seed keeps other tokens")
 
     def keep(self, example: "Tensor", coords: "Tensor", role: "Tensor", roles: tuple[str, ...]) -> "Tensor":
         """A mask over tokens (bool, shape `token`). `roles` are the layout's, which `role` indexes."""
@@ -30,7 +33,7 @@ class TokenFilter(BaseModel):
 
         wanted = torch.tensor([name in self.roles for name in roles], dtype=torch.bool, device=role.device)
         mask = wanted[role.long()]
-        return mask & _chosen(example, coords, self.seed, self.fraction) if self.fraction < 1.0 else mask
+        return mask & _chosen(example, coords, role, self.seed, self.fraction) if self.fraction < 1.0 else mask
 
 
 class TokenFilters(BaseModel):
@@ -38,16 +41,17 @@ class TokenFilters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    train: TokenFilter = Field(TokenFilter(), description="tokens that the autoencoder learns from")
-    select: TokenFilter = Field(TokenFilter(), description="tokens that choose latents for concepts")
-    evaluate: TokenFilter = Field(TokenFilter(), description="tokens that are encoded, scored and shown")
-    edit: TokenFilter = Field(TokenFilter(), description="tokens that an edit changes")
+    train: TokenFilter = Field(default=TokenFilter(), description="tokens that the autoencoder learns from")
+    select: TokenFilter = Field(default=TokenFilter(), description="tokens that choose latents for concepts")
+    evaluate: TokenFilter = Field(default=TokenFilter(), description="tokens that are encoded, scored and shown")
+    edit: TokenFilter = Field(default=TokenFilter(), description="tokens that an edit changes")
 
 
-def _chosen(example: "Tensor", coords: "Tensor", seed: int, fraction: float) -> "Tensor":
+def _chosen(example: "Tensor", coords: "Tensor", role: "Tensor", seed: int, fraction: float) -> "Tensor":
     import torch
 
-    mixed = _mix(example.to(torch.int64) + seed * 0x9E3779B1)
+    start = _mix(torch.tensor(seed, dtype=torch.int64, device=example.device) + 0x1E3779B1)
+    mixed = _mix(_mix(example.to(torch.int64) ^ start) + role.to(torch.int64) * 0x3C6EF372)
     for axis in range(coords.shape[1]):
         mixed = _mix(mixed ^ (coords[:, axis].to(torch.int64) + 0x7F4A7C15 * (axis + 1)))
     return (mixed & 0xFFFFFF).to(torch.float64) / 0x1000000 < fraction
