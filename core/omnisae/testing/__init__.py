@@ -1,0 +1,24 @@
+"""Conformance classes for plug-ins: subclass one in your tests, give its fixtures, and inherit the checks.
+
+class TestMine(ExtractorTests):
+    @pytest.fixture
+    def config(self):
+        return MineConfig()
+"""
+
+from omnisae.testing.activation import ActivationTests
+from omnisae.testing.dataset import DatasetTests
+from omnisae.testing.extractor import ExtractorTests
+from omnisae.testing.metric import MetricTests
+from omnisae.testing.plugin import PluginTests, plugged_in
+from omnisae.testing.visualizer import VisualizerTests
+
+__all__ = [
+    "ActivationTests",
+    "DatasetTests",
+    "ExtractorTests",
+    "MetricTests",
+    "PluginTests",
+    "VisualizerTests",
+    "plugged_in",
+]
