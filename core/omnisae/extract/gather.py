@@ -1,49 +1,40 @@
-"""Gathering: examples prepared in worker processes, run through the model once, written for every hook point."""
+"""Gathering: every example through the model once, its tokens written for every hook point."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from omnisae.errors import DatasetError, HookError, StoreError, did_you_mean
 from omnisae.extract.dataset import Dataset
 from omnisae.extract.extractor import Extractor
+from omnisae.extract.loading import Loaded, Skipped, batches, load
 from omnisae.hooks.point import HookPoint
-from omnisae.tokens.filter import TokenFilters
+from omnisae.tokens.batch import TokenBatch
+from omnisae.tokens.filter import TokenFilter, TokenFilters
 
 if TYPE_CHECKING:
     from omnisae.store.writer import StoreWriter
 
+__all__ = ["Gathered", "Skipped", "batches", "gather", "needed_roles"]
+
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
-    """An example that could not be read, and why."""
-
-    row: int
-    id: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Gathered:
-    """What an extraction did: examples and tokens written, and what was left out."""
+    """What one extraction did: examples read and tokens written in it (all hook points together), and the unreadable
+    examples with the reason, by id. `start` is the first row: more than 0 where a half-written store went on."""
 
     examples: int
-    tokens: Mapping[str, int]
-    skipped: Sequence[Skipped] = field(default_factory=tuple)
+    tokens: int
+    skipped: Mapping[str, str]
+    start: int = 0
 
 
-def batches(
-    dataset: Dataset,
-    extractor: Extractor,
-    rows: Sequence[int],
-    workers: int | None = None,
-    on_skip: Callable[[Skipped], None] | None = None,
-) -> Iterator[tuple[tuple[int, ...], Any]]:
-    """Collated batches of prepared inputs with the rows they came from, in the order of `rows`.
-
-    Worker processes prepare examples (None: one a core, up to four; none where the dataset is tiny). Unreadable
-    examples are left out and told to `on_skip`.
-    """
-    raise NotImplementedError
+def needed_roles(filters: TokenFilters) -> tuple[str, ...]:
+    """The roles that training, selecting or evaluating keeps: what has to be stored. Shares are the stages' own."""
+    stages = (filters.train, filters.select, filters.evaluate)
+    return tuple(sorted({role for stage in stages for role in stage.roles}))
 
 
 def gather(
@@ -52,9 +43,88 @@ def gather(
     hooks: Sequence[HookPoint],
     writers: "Mapping[str, StoreWriter]",
     *,
-    tokens: TokenFilters | None = None,
+    roles: Sequence[str] = ("content",),
     workers: int | None = None,
     observe: Callable[[dict[str, Any]], None] | None = None,
 ) -> Gathered:
-    """Write the tokens of all examples at every hook point, in one pass, going on where the writers stand."""
-    raise NotImplementedError
+    """Write the tokens of these roles of all examples at every hook point, in one pass, and finish the stores.
+
+    Goes on at the first row that any writer (by hook point's name) still lacks. `observe` is told the rows done after
+    every batch. Unreadable examples are skipped and reported.
+
+    Raises HookError where a hook point has none of the roles, StoreError where activations are NaN or infinite (naming
+    the example), DatasetError where no example at all can be read.
+    """
+    _check_roles(hooks, roles)
+    keep = TokenFilter(roles=tuple(roles))
+    start, total = min(writers[hook.name].next_row for hook in hooks), len(dataset)
+    examples, tokens, skipped = 0, 0, {}
+    for loaded in load(dataset, extractor, range(start, total), workers):
+        for one in loaded.skipped:
+            skipped[one.id] = one.reason
+            for hook in hooks:
+                if one.row >= writers[hook.name].next_row:
+                    writers[hook.name].skip(one.row, one.id, one.reason)
+        if loaded.rows:
+            tokens += _write(loaded, extractor, hooks, writers, keep, dataset)
+        examples += len(loaded.rows)
+        if observe is not None:
+            observe({"event": "step", "stage": "extract", "examples": loaded.asked[-1] + 1, "of": total})
+    if skipped and len(skipped) == total:
+        one_id, reason = next(iter(skipped.items()))
+        raise DatasetError(
+            f"none of the {total} examples could be read; the first, {one_id!r}: {reason}", "mend the dataset's files"
+        )
+    for hook in hooks:
+        writers[hook.name].finish()
+    return Gathered(examples, tokens, skipped, start)
+
+
+def _write(
+    loaded: Loaded,
+    extractor: Extractor,
+    hooks: Sequence[HookPoint],
+    writers: "Mapping[str, StoreWriter]",
+    keep: TokenFilter,
+    dataset: Dataset,
+) -> int:
+    """One batch through the model, into the writers that still lack it."""
+    through, written = loaded.asked[-1] + 1, 0
+    wanting = [hook for hook in hooks if writers[hook.name].next_row < through]
+    extraction = extractor.extract(loaded.rows, loaded.inputs, wanting)
+    for hook in wanting:
+        batch, writer = extraction.tokens[hook.name], writers[hook.name]
+        mask = keep.keep(batch.example, batch.coords, batch.role, hook.roles) & (batch.example >= writer.next_row)
+        batch = batch.take(mask)
+        try:
+            writer.append(batch, through)
+        except StoreError as error:
+            raise _named(error, batch, hook, dataset) from error
+        written += len(batch)
+    return written
+
+
+def _named(error: StoreError, batch: TokenBatch, hook: HookPoint, dataset: Dataset) -> StoreError:
+    """The error with the ids of the examples at fault, where activations are not finite."""
+    bad = sorted(set(batch.example[~torch.isfinite(batch.values.float()).all(dim=1)].tolist()))
+    if not bad:
+        return error
+    names = ", ".join(repr(dataset.ids[row]) for row in bad[:5]) + (" …" if len(bad) > 5 else "")
+    return StoreError(
+        f"hook point {hook.name!r}: NaN or infinite activations in {len(bad)} example(s): {names} (rows "
+        f"{', '.join(map(str, bad[:5]))})",
+        "look at these examples and at the model's precision; leave them out, or run the model in float32",
+    )
+
+
+def _check_roles(hooks: Sequence[HookPoint], roles: Sequence[str]) -> None:
+    known = sorted({role for hook in hooks for role in hook.roles})
+    for role in roles:
+        if role not in known:
+            raise HookError(f"no hook point has tokens of role {role!r}", did_you_mean(role, known))
+    for hook in hooks:
+        if not set(hook.roles) & set(roles):
+            raise HookError(
+                f"hook point {hook.name!r} has tokens of {', '.join(hook.roles)}, and none of the kept {list(roles)}",
+                "name one of its roles under `tokens:`",
+            )

@@ -121,9 +121,8 @@ def test_calls_are_counted_within_each_forward():
         with edit(model, point("first", call=1), lambda t: t + 1):
             for _ in range(2):
                 assert torch.equal(model(x), model.first.forward(once) + 1)
-    with pytest.raises(HookError, match=r"fired 2 time\(s\) in this forward, and there is no call 2"):
-        with edit(model, point("first", call=2), abs):
-            model(x)
+    with pytest.raises(HookError, match=r"no call 2"), edit(model, point("first", call=2), abs):
+        model(x)
 
 
 def test_parts_called_by_themselves_are_edited_too(model):
@@ -131,9 +130,8 @@ def test_parts_called_by_themselves_are_edited_too(model):
     with edit(model, point("first"), lambda t: t + 1):
         for _ in range(2):
             assert torch.equal(model.twice(x), model.first.forward(model.first.forward(x) + 1) + 1)
-    with pytest.raises(HookError, match="can only be counted within a forward of the whole model"):
-        with edit(model, point("first", call=1), abs):
-            model.twice(x)
+    with pytest.raises(HookError, match="within a forward of the whole"), edit(model, point("first", call=1), abs):
+        model.twice(x)
 
 
 def test_an_edit_that_never_takes_place_is_an_error(model):
@@ -145,9 +143,8 @@ def test_an_edit_that_never_takes_place_is_an_error(model):
 
 
 def test_the_shape_must_stay(model):
-    with pytest.raises(HookError, match=r"has shape \[3, 4\], and the edit gave shape \[3, 2\]"):
-        with edit(model, point("first"), lambda t: t[:, :2]):
-            model(torch.randn(3, 4))
+    with pytest.raises(HookError, match=r"gave shape \[3, 2\]"), edit(model, point("first"), lambda t: t[:, :2]):
+        model(torch.randn(3, 4))
 
 
 def test_concatenations_and_compiled_models_are_refused(model):
