@@ -6,7 +6,7 @@ from torch import Tensor
 
 from omnisae.autoencoders.activation import SparseActivation
 from omnisae.autoencoders.codes import Codes
-from omnisae.autoencoders.sparse import Picked, Preactivations
+from omnisae.autoencoders.sparse import Picked, Preactivations, ascending
 
 
 class TopK(SparseActivation):
@@ -44,5 +44,5 @@ class TopK(SparseActivation):
 def row_top(pre: Float[Tensor, "token latent"], k: int) -> tuple[Float[Tensor, "token k"], Tensor]:
     """The k largest of each row and their columns, columns ascending."""
     values, latents = pre.topk(k, dim=1, sorted=False)
-    latents, order = latents.sort(dim=1)
+    latents, order = ascending(latents, pre.shape[1])
     return values.gather(1, order), latents

@@ -1,0 +1,137 @@
+"""The sparse training step computes what dense autograd computes."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from omnisae.autoencoders import sparse
+from omnisae.autoencoders.autoencoder import Autoencoder
+from omnisae.autoencoders.batchtopk import _by_merging, _by_rows
+from omnisae.autoencoders.configs import BatchTopKConfig, L1Config, MatryoshkaConfig, TopKConfig
+from omnisae.config import AuxKConfig
+from omnisae.testing.planted import planted
+
+X = planted(8, 16, 3, 40, 3)[0].double()
+RULES = [TopKConfig(k=3), BatchTopKConfig(k=3)]
+NESTINGS = [None, MatryoshkaConfig(prefixes=(5, 12, 24), weights=(1, 2, 3)), MatryoshkaConfig(prefixes=(1, 23, 24))]
+
+
+def dense_codes(autoencoder: Autoencoder, x: Tensor) -> Tensor:
+    pre = (x - autoencoder.decoder_bias) @ autoencoder.encoder.T + autoencoder.encoder_bias
+    k = autoencoder.activation.k
+    if isinstance(autoencoder.config.activation, TopKConfig):
+        mask = torch.zeros_like(pre).scatter(1, pre.topk(k, dim=1).indices, 1.0)
+    else:
+        mask = (pre >= pre.flatten().sort().values[-k * len(x)]).double()
+    return torch.relu(pre) * mask
+
+
+def dense_loss(autoencoder: Autoencoder, x: Tensor) -> Tensor:
+    """The loss written out with dense matrices."""
+    codes = dense_codes(autoencoder, x)
+    total = torch.zeros((), dtype=x.dtype)
+    for prefix, weight in zip(autoencoder.nesting.prefixes, autoencoder.nesting.weights, strict=True):
+        guess = codes[:, :prefix] @ autoencoder.decoder[:prefix] + autoencoder.decoder_bias
+        total = total + weight * (x - guess).square().sum() / (len(x) * autoencoder.variance)
+    for penalty in autoencoder.config.penalties:
+        weighted = (codes * autoencoder.decoder.norm(dim=1)).sum() / (len(x) * autoencoder.variance.sqrt())
+        total = total + penalty.weight * weighted
+    dead = autoencoder.dead()
+    if autoencoder.auxk.k and dead.any():
+        e = (x - codes @ autoencoder.decoder - autoencoder.decoder_bias).detach()
+        pre = (x - autoencoder.decoder_bias.detach()) @ autoencoder.encoder.T + autoencoder.encoder_bias
+        top = pre.masked_fill(~dead, -torch.inf).topk(min(autoencoder.auxk.k, int(dead.sum())), dim=1)
+        guess = torch.zeros_like(pre).scatter(1, top.indices, torch.relu(top.values)) @ autoencoder.decoder
+        total = total + autoencoder.auxk.weight * (e - guess).square().sum() / (e - e.mean(0)).square().sum()
+    return total
+
+
+def gradients(autoencoder: Autoencoder, loss: Tensor) -> dict[str, Tensor]:
+    names, parameters = zip(*autoencoder.named_parameters(), strict=True)
+    return dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.type)
+@pytest.mark.parametrize("nesting", NESTINGS, ids=["plain", "nested", "uneven"])
+@pytest.mark.parametrize("chunk", [1, 2**22])
+def test_gradients_equal_dense_autograd(
+    rule: Any, nesting: Any, chunk: int, make: Any, loose: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sparse.CHUNK_ELEMENTS, "cpu", chunk)
+    autoencoder = loose(make(rule, nesting=nesting, penalties=(L1Config(weight=0.3),)))
+    step = autoencoder(X)
+    expected = dense_loss(autoencoder, X)
+    torch.testing.assert_close(step.loss, expected, rtol=1e-12, atol=0)
+    wanted = gradients(autoencoder, expected)
+    for name, gradient in gradients(autoencoder, step.loss).items():
+        torch.testing.assert_close(gradient, wanted[name], rtol=1e-9, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.type)
+@pytest.mark.parametrize("k", [2, 50])
+def test_auxk_gradients_equal_dense_autograd(rule: Any, k: int, make: Any, loose: Any) -> None:
+    autoencoder = loose(make(rule, auxk=AuxKConfig(k=k, weight=0.7, dead_after=100)))
+    autoencoder.silence.tokens[[2, 3, 5, 7, 11, 13]] = 100
+    autoencoder.silence.candidates.copy_(autoencoder.dead())
+    step = autoencoder(X)
+    assert step.terms["auxk"] > 0
+    expected = dense_loss(autoencoder, X)
+    torch.testing.assert_close(step.loss, expected, rtol=1e-12, atol=0)
+    wanted = gradients(autoencoder, expected)
+    for name, gradient in gradients(autoencoder, step.loss).items():
+        torch.testing.assert_close(gradient, wanted[name], rtol=1e-9, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.type)
+def test_figures_of_a_step(rule: Any, make: Any, loose: Any) -> None:
+    autoencoder = loose(make(rule))
+    step = autoencoder(X)
+    codes = dense_codes(autoencoder, X)
+    assert torch.equal(step.fired, (codes > 0).sum(0))
+    assert float(step.l0) == pytest.approx(float((codes > 0).sum(1).double().mean()))
+    error = X - codes @ autoencoder.decoder - autoencoder.decoder_bias
+    assert float(step.sse) == pytest.approx(float(error.detach().square().sum()))
+    assert float(step.sst) == pytest.approx(float((X - autoencoder.centre).square().sum()))
+
+
+@pytest.mark.parametrize("uneven", [0.0, 20.0])
+def test_batch_topk_finds_the_largest_of_the_batch(uneven: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where one token needs far more than its share."""
+    monkeypatch.setitem(sparse.CHUNK_ELEMENTS, "cpu", 16 * 64)
+    generator = torch.Generator().manual_seed(0)
+    centred, encoder = torch.randn(50, 6, generator=generator), torch.randn(64, 6, generator=generator)
+    centred[7] *= 1 + uneven
+    pre = sparse.Preactivations(centred, encoder, torch.zeros(64))
+    flat = torch.cat([chunk for _, chunk in pre]).flatten()
+    wanted = flat.topk(50 * 2)
+    for pick in (_by_rows, _by_merging):
+        keys, values = pick(pre, 2)
+        order = values.argsort(descending=True)
+        torch.testing.assert_close(values[order], wanted.values)
+        assert set(keys.tolist()) == set(wanted.indices.tolist())
+
+
+def _strided(t: Any) -> bool:
+    return isinstance(t, Tensor) and t.layout == torch.strided
+
+
+def test_training_step_holds_no_dense_matrix(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sparse.CHUNK_ELEMENTS, "cpu", 1)
+    autoencoder = make(TopKConfig(k=3), latents=400, width=8)
+    x = planted(8, 16, 3, 256, 3)[0]
+    sizes: list[int] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            sizes.extend(t.numel() for t in tree_leaves(out) if _strided(t))
+            return out
+
+    with Watch():
+        step = autoencoder(x)
+        step.loss.backward()
+    assert max(sizes) < 256 * 400 / 8
