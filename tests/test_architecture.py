@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 CORE = ROOT / "core" / "omnisae"
 FLOORS = {
     "errors": 1, "atomic": 1, "lock": 1,
-    "tokens": 2, "plugins": 2, "config": 2, "config_file": 2, "run_folder": 2,
+    "tokens": 2, "plugins": 2, "config": 2, "config_file": 2, "run_folder": 2, "processes": 2,
     "store": 3, "hooks": 3,
     "extract": 4,
     "autoencoders": 5,
@@ -18,7 +18,7 @@ FLOORS = {
     "concepts": 7, "interventions": 7,
     "report": 8,
     "pipeline": 9, "stages": 9,
-    "cli": 10, "plugin": 10, "testing": 10, "scaffold": 10, "__init__": 10, "__main__": 10,
+    "cli": 10, "commands": 10, "plugin": 10, "testing": 10, "scaffold": 10, "__init__": 10, "__main__": 10,
 }  # fmt: skip
 ALLOWED = {
     ("config", "hooks.point"): "the vocabulary of views, without torch",

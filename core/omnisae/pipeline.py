@@ -2,9 +2,9 @@
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,10 +13,11 @@ from omnisae.atomic import write_text
 from omnisae.config import HookConfig, RunConfig
 from omnisae.config_file import dump
 from omnisae.errors import ConfigError, RunError
-from omnisae.extract.split import TRAIN, assign
+from omnisae.extract.split import assign
 from omnisae.hooks.point import HookPoint
 from omnisae.lock import run_lock
 from omnisae.plugins.registry import registry
+from omnisae.processes import is_first, wait_until
 from omnisae.run_folder import STAGES, RunFolder
 from omnisae.store.key import content_key
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from omnisae.extract.extractor import Extractor
     from omnisae.store.source import TokenSource
     from omnisae.training.jobs import Job
-
-SAMPLE = 16_384
-"""Tokens from which each autoencoder's normaliser and bias are fitted."""
 
 
 def run(config: RunConfig, out: Path | None = None, stages: Sequence[str] | None = None) -> Path:
@@ -40,6 +38,9 @@ def run(config: RunConfig, out: Path | None = None, stages: Sequence[str] | None
     if unknown:
         raise ConfigError(f"no stage {sorted(unknown)[0]!r}", f"the stages are {', '.join(STAGES)}")
     folder = RunFolder(Path(out) if out is not None else Path("runs") / config.name)
+    if not is_first():
+        Run(config, folder).help_training(wanted)
+        return folder.path
     folder.path.mkdir(parents=True, exist_ok=True)
     with run_lock(folder.path):
         Run(config, folder).do(wanted)
@@ -108,17 +109,33 @@ class Run:
 
     def roles(self) -> list[str]:
         """The roles of tokens that any stage keeps: what extraction has to store."""
-        filters = self.config.tokens
-        return sorted({role for part in (filters.train, filters.select, filters.evaluate) for role in part.roles})
+        from omnisae.extract.gather import needed_roles
+
+        return list(needed_roles(self.config.tokens))
 
     def do(self, wanted: Iterable[str]) -> None:
         """Do the wanted stages in order; each of the others must be done already."""
+        from omnisae import stages
+
         write_text(self.folder.config, dump(self.resolved()))
         wanted = set(wanted)
         last = max(STAGES.index(stage) for stage in wanted)
         for stage in STAGES[: last + 1]:
             for name, step in self.steps(stage):
                 self.step(stage, name, step, stage in wanted)
+        if "report" in wanted:
+            for job in self.scored():
+                stages.add_seconds(self, job)
+
+    def help_training(self, wanted: Iterable[str]) -> None:
+        """What every process but the first does, under torchrun: wait for the store, learn from its share, and end."""
+        from omnisae import stages
+
+        if "train" not in wanted or self.folder.is_done("train", self.keys["train"]):
+            return
+        if not self.config.store.live:
+            wait_until(lambda: self.folder.is_done("extract", self.keys["extract"]), "the activation store")
+        stages.fit(self)
 
     def step(self, stage: str, name: str, step: Callable[[], None], wanted: bool) -> None:
         key = self.keys[stage]
@@ -141,15 +158,17 @@ class Run:
         from omnisae import stages
 
         if stage == "extract":
-            return [] if self.config.store.live else [(stage, lambda: stages.extract(self))]
+            return [] if self.config.store.live else [(stage, partial(stages.extract, self))]
         if stage == "train":
-            return [(stage, lambda: stages.train(self))]
+            return [(stage, partial(stages.train, self))]
         does = {"encode": stages.encode, "score": stages.score, "report": stages.report}[stage]
-        scored = self.jobs if self.config.score.of == "all" else self.jobs[:1]
         return [
-            (stage if index == 0 else f"{stage}:{job.name}", lambda job=job: does(self, job))  # type: ignore[misc]
-            for index, job in enumerate(scored)
+            (stage if self.first(job) else f"{stage}:{job.name}", partial(does, self, job)) for job in self.scored()
         ]
+
+    def scored(self) -> "list[Job]":
+        """The autoencoders that are scored: the first, or all."""
+        return self.jobs if self.config.score.of == "all" else self.jobs[:1]
 
     def first(self, job: "Job") -> bool:
         return job.name == self.jobs[0].name
@@ -164,9 +183,6 @@ class Run:
         from omnisae.store.store import Store
 
         return Store.open(self.folder.store(hook))
-
-    def trained_on(self) -> "np.ndarray[Any, np.dtype[np.bool_]]":
-        return self.split == TRAIN
 
     def resolved(self) -> RunConfig:
         """The config with every hook point's layout and sizes as the extractor found them."""

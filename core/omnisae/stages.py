@@ -7,12 +7,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnisae.atomic import write_json
-from omnisae.extract.split import TEST
+from omnisae.extract.split import TEST, TRAIN
 from omnisae.plugins.registry import registry
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from omnisae.autoencoders.autoencoder import Autoencoder
     from omnisae.pipeline import Run
     from omnisae.training.jobs import Job
+
+SAMPLE = 16_384
+"""Tokens from which each autoencoder's normaliser and bias are fitted."""
+
+SAMPLE_SEED = 2**31 - 1
+"""Seed of the stream that gives them: one that no training is likely to use."""
 
 
 def extract(run: "Run") -> None:
@@ -43,33 +52,54 @@ def extract(run: "Run") -> None:
 def train(run: "Run") -> None:
     """Every autoencoder of the run in one pass over the data, each saved as an artifact."""
     from omnisae.autoencoders.artifact import ArtifactInfo, save
-    from omnisae.pipeline import SAMPLE
-    from omnisae.training.trainer import train as fit
 
-    config, keep, mine = run.config.train, run.config.tokens.train, run.trained_on()
+    trained, samples = fit(run)
+    points = {point.name: point for point in run.points}
+    for job in run.jobs:
+        info = ArtifactInfo(
+            hook=points[job.hook],
+            tokens=run.config.tokens,
+            parent=None if run.extractor.model is None else run.extractor.fingerprint(),
+            dataset=run.dataset.fingerprint(),
+            source=run.source(job.hook).fingerprint(),
+            trained={"job": job.name, "seed": job.seed, "tokens": run.config.train.tokens, "key": run.keys["train"]},
+        )
+        path, sample = run.folder.artifact(job.name, run.first(job)), samples[job.hook]
+        save(path, trained[job.name], info, sample=sample, statistics=_statistics(trained[job.name], sample))
+
+
+def fit(run: "Run") -> "tuple[dict[str, Autoencoder], dict[str, Tensor]]":
+    """Train every autoencoder; and the samples from which their normalisers were fitted, by hook point."""
+    from omnisae.training.trainer import train as learn
+
+    config, keep, mine = run.config.train, run.config.tokens.train, run.split == TRAIN
     sources = {point.name: run.source(point.name) for point in run.points}
     samples = {
-        name: source.stream(keep, mine, batch=min(SAMPLE, config.pool), seed=-1 % 2**31, pool=config.pool).next()
+        name: source.stream(keep, mine, batch=min(SAMPLE, config.pool), seed=SAMPLE_SEED, pool=config.pool).next()
         for name, source in sources.items()
     }
     streams = {
         name: source.stream(keep, mine, batch=config.batch, seed=config.seeds[0], pool=config.pool)
         for name, source in sources.items()
     }
-    trained = fit(
+    trained = learn(
         run.jobs, streams, samples, config, run.folder.train, key=run.keys["train"], observe=registry().observe
     )
-    points = {point.name: point for point in run.points}
-    for job in run.jobs:
-        info = ArtifactInfo(
-            hook=points[job.hook],
-            tokens=run.config.tokens,
-            parent=run.extractor.fingerprint(),
-            dataset=run.dataset.fingerprint(),
-            source=sources[job.hook].fingerprint(),
-            trained={"job": job.name, "seed": job.seed, "tokens": config.tokens, "key": run.keys["train"]},
-        )
-        save(run.folder.artifact(job.name, run.first(job)), trained[job.name], info, sample=samples[job.hook])
+    return trained, samples
+
+
+def _statistics(autoencoder: "Autoencoder", sample: "Tensor") -> "dict[str, Tensor]":
+    """Of each latent, on training tokens: its largest value, its mean where it fires, the share of tokens where it does."""
+    import torch
+
+    codes = autoencoder.encode(sample)
+    latents, zeros = codes.latents.long(), torch.zeros(codes.width)
+    fires = torch.bincount(latents, minlength=codes.width)
+    return {
+        "max": zeros.scatter_reduce(0, latents, codes.values.float(), "amax"),
+        "mean": zeros.scatter_add(0, latents, codes.values.float()) / fires.clamp(min=1),
+        "frequency": fires / max(len(codes), 1),
+    }
 
 
 def encode(run: "Run", job: "Job") -> None:
@@ -166,6 +196,10 @@ def report(run: "Run", job: "Job") -> None:
     out = run.folder.findings(job.name, run.first(job))
     point = next(point for point in run.points if point.name == job.hook)
     page = build(out, run.config, run.dataset, run.extractor, Postings.open(out / "codes"), point)
-    metrics = json.loads((out / "metrics.json").read_text())
-    write_json(out / "metrics.json", metrics | {"seconds": run.folder.seconds()})
     run.say(f"report: {page}")
+
+
+def add_seconds(run: "Run", job: "Job") -> None:
+    """How long each stage took, once all are done."""
+    file = run.folder.findings(job.name, run.first(job)) / "metrics.json"
+    write_json(file, json.loads(file.read_text()) | {"seconds": run.folder.seconds()})
