@@ -2,11 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from omnisae.hooks.point import HookPoint
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Firing:
-    """Where one latent fires within one example: coordinates on the hook point's axes and values (raw units)."""
+    """Where one latent fires within one example: coordinates on the hook point's axes and values (raw units).
+
+    Special tokens have the coordinates −1.
+    """
 
     row: int
     coords: Int[np.ndarray, "entry axis"]
@@ -26,11 +29,18 @@ class Firing:
     """The number of steps of this example along each axis."""
 
 
+def _empty(dtype: type) -> np.ndarray:
+    return np.zeros(0, dtype=dtype)
+
+
 @dataclass(frozen=True, slots=True)
 class LatentView:
     """All that a visualizer may look at. `ceiling` is the latent's largest value over the scored data: the one colour
-    scale of all its drawings. `strength` is its largest value in every example (0 where it is silent), `shown` tells which
-    examples were scored."""
+    scale of all its drawings. `strength` is its largest value in every example (0 where it is silent). `scored` tells
+    which examples were scored: the others are unknown, not silent. `split` is every example's side (extract.split);
+    both are empty where all examples were scored and no split is known. `values` are all of the latent's values above
+    zero, out of `tokens` scored tokens.
+    """
 
     latent: int
     hook: HookPoint
@@ -38,18 +48,53 @@ class LatentView:
     strength: Float[np.ndarray, " example"]
     dataset: "Dataset"
     extractor: "Extractor"
+    scored: Bool[np.ndarray, " example"] = field(default_factory=lambda: _empty(bool))
+    split: UInt8[np.ndarray, " example"] = field(default_factory=lambda: _empty(np.uint8))
+    values: Float[np.ndarray, " entry"] = field(default_factory=lambda: _empty(np.float32))
+    tokens: int = 0
+
+    def known(self, side: int | None = None) -> Bool[np.ndarray, " example"]:
+        """The examples that were scored; of one side of the split where one is named and the split is known."""
+        known = self.scored if len(self.scored) else np.ones(len(self.strength), dtype=bool)
+        return known & (self.split == side) if side is not None and len(self.split) else known
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One drawing. `data` are the file's bytes (PNG, JPEG, SVG text) or an HTML fragment whose text is escaped.
+    """One finished drawing. `data` are the file's bytes (PNG, JPEG, SVG text) or an HTML fragment whose text is escaped
+    (SVG within HTML takes the page's colours, see docs/report.md).
 
-    `caption` says what is shown, with its n; `alt` says it for a screen reader."""
+    `caption` says what is shown, with its n; `alt` says it for a screen reader.
+    """
 
     media: Literal["image/png", "image/jpeg", "image/svg+xml", "text/html"]
     data: bytes
     caption: str = ""
     alt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """Values on a grid of tokens (raw units, 0 where silent), which the page lays over the plain picture of example
+    `row`, on the latent's one colour scale, with the plain picture beside it and every token's value at hand."""
+
+    values: Float[np.ndarray, "y x"]
+    row: int
+    caption: str = ""
+    alt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Points on a plane, which the page colours by `values` (raw units, 0 where silent) on the latent's one scale."""
+
+    points: Float[np.ndarray, "point 2"]
+    values: Float[np.ndarray, " point"]
+    caption: str = ""
+    alt: str = ""
+
+
+Drawing = Figure | Heat | Scatter
 
 
 class Visualizer(ABC):
@@ -58,21 +103,21 @@ class Visualizer(ABC):
     axes: frozenset[str] = frozenset()
     """The axes a hook point must have for this to be of use; empty: any."""
 
-    def applies(self, view: "LatentView") -> bool:
+    pictures: ClassVar[bool] = False
+    """Whether it returns Heat: the examples' plain pictures are then prepared beforehand, each once."""
+
+    def applies(self, view: LatentView) -> bool:
         """Whether this latent can be drawn. Default: the axes match."""
         return self.axes <= set(view.hook.axes)
 
-    def draw_example(self, view: LatentView, firing: Firing) -> Sequence[Figure]:
+    def draw_example(self, view: LatentView, firing: Firing) -> Sequence[Drawing]:
         """The latent over one example, the plain example beside it. Default: nothing."""
         return ()
 
-    def draw_latent(self, view: LatentView) -> Sequence[Figure]:
+    def draw_latent(self, view: LatentView) -> Sequence[Drawing]:
         """The latent over the dataset. Default: nothing."""
         return ()
 
     @abstractmethod
     def title(self) -> str:
         """The heading over the drawings."""
-
-
-Json = dict[str, Any]

@@ -1,0 +1,173 @@
+"use strict";
+(() => {
+  const { el, need, whole, short, percent, write, known } = omnisae;
+  const root = document.getElementById("latent");
+  const SIDES = ["train", "select", "test"];
+  const remembered = () => { try { return localStorage.getItem("omnisae-smooth") !== "no"; } catch { return true; } };
+  let smooth = remembered();
+  let heats = [];
+
+  const number = (text, one, many) => `${whole(text)} ${text === 1 ? one : many}`;
+  const section = (id, title, ...rest) => el("section", { "aria-labelledby": id }, el("h2", { id }, title), ...rest);
+
+  const steps = (latent, run) => el("nav.steps", { "aria-label": "Latents" },
+    latent > 0 ? el("a", { href: `#${latent - 1}`, rel: "prev" }, `← ${latent - 1}`) : el("span"),
+    latent < run.latents - 1 ? el("a", { href: `#${latent + 1}`, rel: "next" }, `${latent + 1} →`) : el("span"));
+
+  const cells = (brief, facts, i) => Object.fromEntries(brief.columns.map((column, c) => [column.key, facts.claims[i][c]]));
+
+  const summary = (brief, facts) => {
+    if (!facts.count) return "Dead: it fires on none of the held-out tokens.";
+    if (!facts.claims.length) return "No concept has it among its best latents.";
+    const best = cells(brief, facts, 0);
+    const score = known(best.f1) ? `F1 ${write("share", best.f1)}` : known(best.spearman) ? `Spearman ${write("signed", best.spearman)}` : "not measured";
+    const margin = known(best.margin) ? `, ${write("signed", best.margin)} against the best control` : "";
+    const q = known(best.q_value) ? `, q ${write("chance", best.q_value)}` : "";
+    return el("span", {}, "Ranks highest for ", el("strong", {}, best.concept), `: ${score}${margin}${q}, n = ${whole(best.n_test)} on test.`);
+  };
+
+  const numbers = (brief, facts) => {
+    const item = (name, value, n) => el("div.tile", {}, el("dt", {}, name), el("dd", {}, el("b", {}, value), el("span.n", {}, n)));
+    return el("dl.tiles.small", {},
+      item("Fires on", percent(facts.count / Math.max(brief.tokens, 1)), `${whole(facts.count)} of ${number(brief.tokens, "held-out token", "held-out tokens")}`),
+      item("In examples", percent(facts.examples / Math.max(brief.examples, 1)), `${whole(facts.examples)} of ${number(brief.examples, "scored example", "scored examples")}`),
+      item("Largest value", short(facts.maximum), "in the units of the codes; where all colours end"));
+  };
+
+  const concepts = (brief, facts) => {
+    if (!facts.claims.length) return null;
+    const used = brief.columns.map((column, i) => column.kind === "text" || facts.claims.some((claim) => known(claim[i])));
+    const columns = brief.columns.filter((_, i) => used[i]);
+    const head = el("tr", {}, ...columns.map((column) => el(`th.${omnisae.align(column)}`, { scope: "col", title: column.note }, column.title)));
+    const rows = facts.claims.map((all) => all.filter((_, i) => used[i])).map((claim) => el("tr", {}, ...columns.map((column, i) => {
+      const cell = el(`td.${omnisae.align(column)}`, {}, omnisae.cell(column, claim[i]));
+      if (column.kind === "signed" && known(claim[i])) cell.classList.add(claim[i] > 0 ? "above" : "beneath");
+      return cell;
+    })));
+    return section("concepts", "Its concepts, on test examples",
+      el("div.scroller.short", { tabindex: 0, role: "region", "aria-labelledby": "concepts" },
+        el("table.data.plain", {}, el("caption.hidden", {}, "Concepts of this latent"), el("thead", {}, head), el("tbody", {}, ...rows))));
+  };
+
+  const EFFECTS = {
+    n: "examples", change: "change of the loss", loss: "loss, model untouched", loss_off: "loss, latent switched off",
+  };
+  const effect = (facts, run) => {
+    const title = "Switching it off";
+    if (!facts.effect) {
+      const why = run.why || "measured for the best-scored latents only (score.effects in the config)";
+      return section("effect", title, el("p.sub", {}, `Not measured: ${why}.`));
+    }
+    const items = Object.entries(facts.effect).filter(([key, value]) => key !== "latent" && (typeof value === "number" || typeof value === "string"));
+    const rows = items.map(([key, value]) => el("div", {}, el("dt", {}, EFFECTS[key] || key.replaceAll("_", " ")),
+      el("dd", {}, typeof value === "number" ? (Number.isInteger(value) ? whole(value) : short(value)) : value)));
+    return section("effect", title, el("dl.made", {}, ...rows));
+  };
+
+  const draw = (drawing, page, run, who) => {
+    if (drawing.kind === "heat") {
+      const heat = omnisae.heat(drawing, page.ceiling, smooth, who);
+      heats.push(heat);
+      return heat;
+    }
+    if (drawing.kind === "scatter") return omnisae.scatter(drawing, page.ceiling, run);
+    if (drawing.kind === "file") return el("img", { src: drawing.src, alt: drawing.alt, loading: "lazy" });
+    const holder = el("div.drawn");
+    holder.innerHTML = drawing.html; // made by a visualizer, which escapes its text; the page's policy runs no script in it
+    return holder;
+  };
+
+  const card = (row, page, run) => {
+    const facts = page.examples[row];
+    const side = SIDES[facts.side] || "";
+    const drawn = page.drawings.flatMap((group) => (group.examples[row] || []).map((drawing) => [drawing, draw(drawing, page, run, facts.id)]));
+    const notes = drawn.map(([drawing]) => drawing.caption).filter(Boolean);
+    const labels = Object.entries(facts.labels).map(([column, value]) => el("span.label", { title: column }, value)).filter((label) => label.textContent);
+    return el("figure.card", {}, ...drawn.map(([, made]) => made),
+      el("figcaption", {},
+        el("span.value", {}, short(facts.strength)), el("span.id", { title: facts.id }, facts.id),
+        ...labels,
+        el(`span.side.${side}`, { title: side === "test" ? "a test example: chose nothing" : "a select example: helped to choose" }, side),
+        ...[...new Set(notes)].map((note) => el("span.remark", {}, note))));
+  };
+
+  const cards = (rows, page, run) => {
+    const any = page.drawings.some((group) => Object.keys(group.examples).length);
+    const wide = page.drawings.some((group) => Object.values(group.examples).some((list) => list.some((d) => d.kind === "html")));
+    const kind = any ? (wide ? "div.cards.wide" : "div.cards") : "div.cards.bare";
+    return el(kind, {}, ...rows.map((row) => card(row, page, run)));
+  };
+
+  const legend = (page, run) => {
+    const stops = run.scale.filter((_, i) => i % 15 === 0);
+    const bar = el("div.colourbar", { role: "img", "aria-label": `Colour scale from 0 to ${short(page.ceiling)}, the same in all drawings of this latent` },
+      el("span.ramp", { style: `background:linear-gradient(90deg, ${stops.join(",")})` }),
+      el("span.marks", { "aria-hidden": "true" }, ...[0, 0.25, 0.5, 0.75, 1].map((share) => el("span", {}, short(share * page.ceiling)))));
+    const kinds = page.drawings.flatMap((group) => Object.values(group.examples).flat()).map((drawing) => drawing.kind);
+    if (!kinds.includes("heat")) return el("div.legendbar", {}, bar);
+    const modes = el("div.modes", { role: "group", "aria-label": "How heatmaps are drawn" });
+    for (const [name, soft] of [["Smooth", true], ["Per patch", false]]) {
+      const button = el("button", { type: "button", "aria-pressed": String(smooth === soft) }, name);
+      button.addEventListener("click", () => {
+        smooth = soft;
+        try { localStorage.setItem("omnisae-smooth", soft ? "yes" : "no"); } catch { /* private window */ }
+        heats.forEach((heat) => heat.repaint(smooth));
+        for (const other of modes.children) other.setAttribute("aria-pressed", String(other === button));
+      });
+      modes.append(button);
+    }
+    return el("div.legendbar", {}, bar, modes, el("span.hint", {}, "One scale for all its pictures. Silent tokens are left clear."));
+  };
+
+  const bands = (page, run) => page.bands.map((band, i) => {
+    const name = ["Strongest quarter", "Second quarter", "Third quarter", "Weakest quarter"][i];
+    return el("div.quarter", {},
+      el("h3", {}, name, el("span.n", {}, `${short(band.low)} to ${short(band.high)} · n = ${number(band.n, "example", "examples")}`)),
+      band.rows.length ? cards(band.rows, page, run) : el("p.sub", {}, "All of them are among the top examples above."));
+  });
+
+  const panels = (page, run) => {
+    const made = page.drawings.flatMap((group) => group.latent.map((drawing) =>
+      el("figure.panel", {}, el("h3", {}, group.title), draw(drawing, page, run, ""), el("figcaption", {}, drawing.caption))));
+    return made.length ? section("dataset", "Over the whole dataset", el("div.panels", {}, ...made)) : null;
+  };
+
+  const pictures = (page, run) => {
+    const random = page.bands.some((band) => band.rows.length);
+    return [
+      section("top", "Top examples", el("p.sub", {}, `The ${number(page.top.length, "held-out example", "held-out examples")} in which it is strongest, of ${whole(page.firing)} in which it fires.`),
+        legend(page, run), cards(page.top, page, run)),
+      random ? section("random", "Random examples", el("p.sub", {}, "Picked at random from every quarter of the examples in which it fires, by its strength there. What it means must hold here too."), el("div.quarters", {}, ...bands(page, run))) : null,
+    ];
+  };
+
+  const render = async (moved) => {
+    const latent = Number(location.hash.slice(1));
+    const run = await need("run");
+    if (!/^#\d+$/.test(location.hash) || latent >= run.latents) {
+      root.replaceChildren(el("h1", {}, "No such latent"), el("p.sub", {}, "Choose one from the ", el("a", { href: "latents.html" }, "table of latents"), "."));
+      return;
+    }
+    omnisae.scale(run.scale);
+    const brief = await need(`brief/${Math.floor(latent / run.brief)}`);
+    const facts = brief.latents[latent % run.brief];
+    const page = facts.drawn ? await need(`pages/${Math.floor(latent / 1000)}/${latent}`) : null;
+    if (Number(location.hash.slice(1)) !== latent) return; // the reader has gone on meanwhile
+    heats = [];
+    const title = el("h1", { tabindex: -1 }, `Latent ${latent}`);
+    const absent = page || !facts.count ? null : el("p.notice", {}, "This latent has its numbers here, but no drawings: the report draws the best-scored and most frequent ones (report.latents in the config).");
+    root.replaceChildren(...[
+      steps(latent, run), title, el("p.lede", {}, summary(brief, facts)), numbers(brief, facts), absent,
+      ...(page ? pictures(page, run) : []), concepts(brief, facts), page ? panels(page, run) : null, effect(facts, run), steps(latent, run),
+    ].filter(Boolean));
+    document.title = document.title.replace(/^Latent( \d+)?/, `Latent ${latent}`);
+    root.dataset.latent = String(latent);
+    if (moved) { window.scrollTo(0, 0); title.focus({ preventScroll: true }); }
+  };
+
+  const guarded = (moved) => render(moved).catch((error) => {
+    root.replaceChildren(el("h1", {}, "This page cannot be shown"), el("p.sub", {}, `${error.message}. Build the report again (omnisae report).`));
+  });
+  window.addEventListener("hashchange", () => guarded(true));
+  guarded(false);
+})();

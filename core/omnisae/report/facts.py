@@ -1,0 +1,175 @@
+"""What the stages before have written into a run's folder: numbers of health, concepts, effects."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omnisae.errors import RunError
+
+CONTROLS = ("neuron", "pca", "random")
+COLUMNS = (
+    "latent",
+    "concept",
+    "level",
+    "threshold",
+    "precision",
+    "recall",
+    "recall_instance",
+    "f1",
+    "auroc",
+    "iou",
+    "spearman",
+    "n_select",
+    "n_test",
+    "control_neuron_f1",
+    "control_pca_f1",
+    "control_random_f1",
+    "p_value",
+    "q_value",
+)
+_TEXT = ("concept", "level")
+_WHOLE = ("latent", "n_select", "n_test")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One row of the concept table: a latent stands for a concept. Chosen on select, measured on test examples.
+
+    `rank` counts the rows of the same concept from 0, the best on the select split first. NaN is "not measured".
+    """
+
+    latent: int
+    concept: str
+    level: str
+    threshold: float
+    precision: float
+    recall: float
+    recall_instance: float
+    f1: float
+    auroc: float
+    iou: float
+    spearman: float
+    n_select: int
+    n_test: int
+    control_neuron_f1: float
+    control_pca_f1: float
+    control_random_f1: float
+    p_value: float
+    q_value: float
+    rank: int
+
+    @property
+    def controls(self) -> dict[str, float]:
+        """The F1 of each control that was run."""
+        found = {name: float(getattr(self, f"control_{name}_f1")) for name in CONTROLS}
+        return {name: value for name, value in found.items() if not math.isnan(value)}
+
+    @property
+    def control(self) -> float:
+        """The F1 of the best control; NaN where none was run."""
+        return max(self.controls.values(), default=math.nan)
+
+    @property
+    def margin(self) -> float:
+        """How far the F1 lies above the best control's."""
+        return self.f1 - self.control
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a run, read from its folder; what a stage has not written is empty."""
+
+    claims: Sequence[Claim] = ()
+    concepts: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    health: Mapping[str, Any] = field(default_factory=dict)
+    effects: Sequence[Mapping[str, Any]] = ()
+    loss: Mapping[str, Any] = field(default_factory=dict)
+    why_no_effects: str = ""
+    skipped: Sequence[tuple[str, str]] = ()
+
+    def best(self) -> list[Claim]:
+        """The best latent of every concept (chosen on select), those that beat their controls by most first."""
+        first = [claim for claim in self.claims if claim.rank == 0]
+        return sorted(first, key=lambda c: (_last(c.margin), _last(c.f1), _last(c.spearman), c.concept))
+
+    def by_latent(self) -> dict[int, list[Claim]]:
+        """The claims of every latent: those in which it came first on select, then by margin."""
+        found: dict[int, list[Claim]] = {}
+        for claim in self.claims:
+            found.setdefault(claim.latent, []).append(claim)
+        for claims in found.values():
+            claims.sort(key=lambda c: (c.rank, _last(c.margin), _last(c.f1), _last(c.spearman)))
+        return found
+
+
+def _last(value: float) -> float:
+    return math.inf if math.isnan(value) else -value
+
+
+def read(run: Path) -> Facts:
+    """The facts of a run's folder. Raises RunError where a file is damaged; a missing one counts as empty."""
+    effects = _json(run / "effects.json") or {}
+    return Facts(
+        claims=_claims(run / "concepts.parquet"),
+        concepts=_json(run / "concepts.json") or {},
+        metrics=_json(run / "metrics.json") or {},
+        health=_json(run / "codes" / "health.json") or {},
+        effects=effects.get("latents") or [],
+        loss=effects.get("loss") or {},
+        why_no_effects=str(effects.get("why", "")),
+        # A further autoencoder's findings lie two floors below the run's folder.
+        skipped=_skipped(next((f / "store" for f in (run, *run.parents[:2]) if (f / "store").is_dir()), run / "store")),
+    )
+
+
+def _json(path: Path) -> Any:
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is not JSON: {error}", "run the stage that writes it again") from None
+
+
+def _claims(path: Path) -> list[Claim]:
+    if not path.exists():
+        return []
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RunError(f"{path} is not a Parquet table: {error}", "run `omnisae score` again") from None
+    missing = [name for name in COLUMNS if name not in table.column_names]
+    if missing:
+        raise RunError(f"{path} lacks the columns {', '.join(missing)}", "run `omnisae score` again")
+    columns = {name: [_typed(name, value) for value in table[name].to_pylist()] for name in COLUMNS}
+    seen: dict[str, int] = {}
+    claims = []
+    for values in zip(*columns.values(), strict=True):
+        row: dict[str, Any] = dict(zip(COLUMNS, values, strict=True))
+        rank = seen[row["concept"]] = seen.get(row["concept"], -1) + 1
+        claims.append(Claim(**row, rank=rank))
+    return claims
+
+
+def _typed(name: str, value: Any) -> Any:
+    if name in _TEXT:
+        return str(value)
+    if name in _WHOLE:
+        return int(value or 0)
+    return math.nan if value is None else float(value)
+
+
+def _skipped(store: Path) -> list[tuple[str, str]]:
+    """Examples that the extraction could not read: id and reason, from the manifests of the run's stores."""
+    found: dict[str, str] = {}
+    for path in sorted(store.glob("*/manifest.json")):
+        for item in (_json(path) or {}).get("skipped", []):
+            found[str(item["id"])] = str(item["reason"])
+    return list(found.items())

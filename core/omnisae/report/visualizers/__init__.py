@@ -1,0 +1,1 @@
+"""The visualizers that core offers."""
