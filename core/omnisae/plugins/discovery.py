@@ -25,8 +25,11 @@ class Entry:
 
 
 def discover() -> list[Entry]:
-    """Every entry point of the group, by name. Distributions with unreadable metadata are left out."""
-    return sorted((_entry(point) for point in _points()), key=lambda entry: (entry.name, entry.distribution))
+    """Every entry point of the group, by name."""
+    return sorted(
+        (_entry(point) for point in metadata.entry_points(group=GROUP)),
+        key=lambda entry: (entry.name, entry.distribution),
+    )
 
 
 def contested(entries: Iterable[Entry]) -> tuple[list[Entry], list[Provider]]:
@@ -47,26 +50,6 @@ def contested(entries: Iterable[Entry]) -> tuple[list[Entry], list[Provider]]:
     return clear, broken
 
 
-def _points() -> list[metadata.EntryPoint]:
-    try:
-        return list(metadata.entry_points(group=GROUP))
-    except Exception:
-        return _points_one_by_one()
-
-
-def _points_one_by_one() -> list[metadata.EntryPoint]:
-    """As above, where the metadata of some distribution (any, not one of ours) cannot be read."""
-    found: dict[str, list[metadata.EntryPoint]] = {}
-    for distribution in metadata.distributions():
-        try:
-            name = distribution.metadata["Name"]
-            points = [point for point in distribution.entry_points if point.group == GROUP]
-        except Exception:
-            continue
-        found.setdefault(name, points)
-    return [point for points in found.values() for point in points]
-
-
 def _entry(point: metadata.EntryPoint) -> Entry:
     distribution = point.dist
     if distribution is None:
@@ -85,7 +68,7 @@ def _clash(entry: Entry, claimants: Sequence[Entry]) -> Provider:
     who = " and ".join(f"{claimant.distribution} {claimant.version} ({claimant.value})" for claimant in claimants)
     others = sorted({claimant.distribution for claimant in claimants})
     remedy = (
-        f"uninstall all but one: pip uninstall {' | '.join(others)}"
+        f"uninstall all but one: {' or '.join(f'pip uninstall {other}' for other in others)}"
         if len(others) > 1
         else f"this is a fault in {others[0]}: its pyproject.toml must give each entry point a name of its own"
     )

@@ -11,10 +11,9 @@ if TYPE_CHECKING:
     from omnisae.autoencoders.nesting import Nesting
     from omnisae.autoencoders.normaliser import Normaliser
     from omnisae.concepts.metric import Metric
-    from omnisae.interventions.operation import Operation
-
     from omnisae.extract.dataset import Dataset
     from omnisae.extract.extractor import Extractor
+    from omnisae.interventions.operation import Operation
     from omnisae.report.visualizer import Visualizer
 
 

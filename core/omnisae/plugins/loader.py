@@ -68,7 +68,7 @@ def _examine(entry: Entry, plugin: object, plugins: pluggy.PluginManager) -> tup
     for caller, implementation in implemented:
         if not caller.has_spec():
             if not implementation.optionalhook:
-                faults.append(f"omnisae has no hook {caller.name!r}; {did_you_mean(caller.name, SPECS)}")
+                faults.append(f"omnisae has no hook {caller.name!r}; {did_you_mean(caller.name, SPECS, n=1)}")
         elif implementation.wrapper or implementation.hookwrapper:
             faults.append(f"{caller.name} is a hook wrapper; omnisae's hooks take plain functions only")
         elif caller.name in BASES:

@@ -1,0 +1,3 @@
+"""It cannot be imported."""
+
+NUMBER = int("seven")

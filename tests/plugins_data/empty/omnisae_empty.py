@@ -1,0 +1,1 @@
+"""It implements nothing."""

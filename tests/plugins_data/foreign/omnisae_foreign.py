@@ -1,0 +1,3 @@
+"""It was written for another omnisae."""
+
+from omnisae.plugins import TimeMachine  # noqa: F401

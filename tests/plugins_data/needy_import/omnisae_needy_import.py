@@ -1,0 +1,3 @@
+"""It imports a declared dependency that is missing."""
+
+import no_such_library  # noqa: F401

@@ -1,0 +1,3 @@
+"""It imports what it does not declare."""
+
+import no_such_module  # noqa: F401

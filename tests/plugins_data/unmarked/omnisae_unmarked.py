@@ -1,0 +1,5 @@
+"""It forgets to mark its hook."""
+
+
+def omnisae_extractors():
+    return []
