@@ -2,7 +2,7 @@
 
 import os
 from inspect import signature
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from omnisae.config import TrainConfig
 from omnisae.errors import ConfigError
@@ -55,7 +55,7 @@ def start(config: TrainConfig) -> "Fabric":
     return fabric
 
 
-def _buffers_stay() -> dict[str, bool]:
+def _buffers_stay() -> dict[str, Any]:
     """DDP's option to leave buffers alone: the trainer gives all processes the same counts, so they stay equal."""
     from torch.nn.parallel import DistributedDataParallel
 

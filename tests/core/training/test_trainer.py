@@ -83,7 +83,7 @@ def test_learning_lowers_the_loss_and_says_so(toy, tmp_path):
 
 
 def test_explained_variance_is_that_of_the_whole_window(toy, tmp_path):
-    """One window over all steps, at a rate too small to move anything: the figure is that of the initial autoencoder."""
+    """One window over all steps, at a rate too small to move anything: the figure is the initial autoencoder's."""
     from omnisae.training.jobs import Job
 
     job = Job("still", "first", toy.parts("core.relu"), 0)
