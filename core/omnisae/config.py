@@ -5,16 +5,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from omnisae.hooks.point import View
-from omnisae.plugins.component import resolved
 from omnisae.plugins.kinds import (
-    ActivationConfig,
-    DatasetConfig,
-    ExtractorConfig,
-    MetricConfig,
-    NestingConfig,
-    NormaliserConfig,
-    PenaltyConfig,
-    VisualizerConfig,
+    ActivationByType,
+    DatasetByType,
+    ExtractorByType,
+    MetricByType,
+    NestingByType,
+    NormaliserByType,
+    PenaltyByType,
+    VisualizerByType,
 )
 from omnisae.tokens.filter import TokenFilters
 
@@ -62,18 +61,14 @@ class AutoencoderConfig(Section):
     """The parts of the autoencoder."""
 
     latents: int = Field(gt=0, description="number of latents")
-    activation: resolved(ActivationConfig) = Field(  # type: ignore[valid-type]
+    activation: ActivationByType = Field(
         description="the rule by which latents fire: its name, or a mapping with `type` and its fields"
     )
-    nesting: resolved(NestingConfig) | None = Field(  # type: ignore[valid-type]
-        None, description="nested dictionaries; none: one dictionary"
-    )
-    normaliser: resolved(NormaliserConfig) = Field(  # type: ignore[valid-type]
+    nesting: NestingByType | None = Field(None, description="nested dictionaries; none: one dictionary")
+    normaliser: NormaliserByType = Field(
         {"type": "core.standard"}, validate_default=True, description="how activations are brought to a common scale"
     )
-    penalties: tuple[resolved(PenaltyConfig), ...] = Field(  # type: ignore[valid-type]
-        (), description="terms of the loss beside the reconstruction"
-    )
+    penalties: tuple[PenaltyByType, ...] = Field((), description="terms of the loss beside the reconstruction")
     auxk: AuxKConfig | None = Field(None, description="revives dead latents; none: the activation rule's own default")
     unit_norm: bool = Field(True, description="keep every decoder row at unit norm")
 
@@ -123,7 +118,7 @@ class ScoreConfig(Section):
     """Scoring latents against concepts."""
 
     split: SplitConfig = Field(SplitConfig(), description="which examples choose and which judge")
-    metrics: tuple[resolved(MetricConfig), ...] = Field(  # type: ignore[valid-type]
+    metrics: tuple[MetricByType, ...] = Field(
         ({"type": "core.f1"}, {"type": "core.auroc"}), validate_default=True, description="what is measured"
     )
     thresholds: tuple[float, ...] = Field(
@@ -146,7 +141,7 @@ class ReportConfig(Section):
     latents: int = Field(
         2000, gt=0, description="latents that get a page of pictures, the best-scored and most frequent first"
     )
-    visualizers: tuple[resolved(VisualizerConfig), ...] | None = Field(  # type: ignore[valid-type]
+    visualizers: tuple[VisualizerByType, ...] | None = Field(
         None, description="none: every visualizer whose axes match"
     )
     title: str | None = Field(None, description="heading of the report; none: the run's name")
@@ -156,8 +151,8 @@ class RunConfig(Section):
     """One run, as a user writes it."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="the run's name and its folder under runs/")
-    dataset: resolved(DatasetConfig) = Field(description="the examples and what is known of them")  # type: ignore[valid-type]
-    extractor: resolved(ExtractorConfig) = Field(description="the frozen model")  # type: ignore[valid-type]
+    dataset: DatasetByType = Field(description="the examples and what is known of them")
+    extractor: ExtractorByType = Field(description="the frozen model")
     hooks: tuple[HookConfig, ...] = Field(min_length=1, description="where the model is read")
     tokens: TokenFilters = Field(TokenFilters(), description="which tokens each stage keeps")
     store: StoreConfig = Field(StoreConfig(), description="the activation store")

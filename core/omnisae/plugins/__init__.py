@@ -1,6 +1,6 @@
 """What a plug-in is written with: the hook marker, the kinds of component, and the registry that finds them."""
 
-from omnisae.plugins.component import Component, resolved
+from omnisae.plugins.component import Component, by_type
 from omnisae.plugins.hookspecs import hookimpl
 from omnisae.plugins.kinds import (
     ActivationConfig,
@@ -27,6 +27,6 @@ __all__ = [
     "NormaliserConfig",
     "PenaltyConfig",
     "VisualizerConfig",
+    "by_type",
     "hookimpl",
-    "resolved",
 ]

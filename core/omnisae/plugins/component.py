@@ -1,8 +1,8 @@
 """Components: configs that the registry finds by `type`, and that build the thing they describe. No torch here."""
 
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, SerializeAsAny, WrapValidator
+from pydantic import BaseModel, ConfigDict, WrapValidator
 from pydantic_core import PydanticCustomError
 
 from omnisae.errors import OmnisaeError
@@ -22,10 +22,13 @@ class Component(BaseModel):
     type: str
 
 
-ComponentT = TypeVar("ComponentT", bound=Component)
+def by_type(base: type[Component]) -> WrapValidator:
+    """What makes a config field hold a component of this kind, looked up by its `type`.
 
+    Write `Annotated[Base, SerializeAsAny(), by_type(Base)]`; the aliases for core's kinds stand in `kinds`. The field
+    is written out with all the fields of the component it holds, so that a dump validates to the same config again.
+    """
 
-def _resolver(base: type[Component]) -> WrapValidator:
     def resolve(value: Any, handler: Any) -> Any:
         from omnisae.plugins.registry import registry
 
@@ -39,11 +42,3 @@ def _resolver(base: type[Component]) -> WrapValidator:
         return component.model_validate(fields)
 
     return WrapValidator(resolve)
-
-
-def resolved(base: type[ComponentT]) -> Any:
-    """The annotation of a config field that holds a component of this kind, looked up by its `type`.
-
-    It is written out with all the fields of the component it holds, so that a dump validates to the same config again.
-    """
-    return Annotated[base, SerializeAsAny(), _resolver(base)]  # type: ignore[type-arg]

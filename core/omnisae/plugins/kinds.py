@@ -1,9 +1,11 @@
 """The kinds of component a plug-in may offer. Each config builds its part, and imports what is heavy only then."""
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from omnisae.plugins.component import Component
+from pydantic import SerializeAsAny
+
+from omnisae.plugins.component import Component, by_type
 
 if TYPE_CHECKING:
     from omnisae.autoencoders.activation import Activation
@@ -122,3 +124,13 @@ KINDS: tuple[type[Component], ...] = (
     VisualizerConfig,
     InterventionConfig,
 )
+
+ExtractorByType = Annotated[ExtractorConfig, SerializeAsAny(), by_type(ExtractorConfig)]
+DatasetByType = Annotated[DatasetConfig, SerializeAsAny(), by_type(DatasetConfig)]
+ActivationByType = Annotated[ActivationConfig, SerializeAsAny(), by_type(ActivationConfig)]
+NestingByType = Annotated[NestingConfig, SerializeAsAny(), by_type(NestingConfig)]
+NormaliserByType = Annotated[NormaliserConfig, SerializeAsAny(), by_type(NormaliserConfig)]
+PenaltyByType = Annotated[PenaltyConfig, SerializeAsAny(), by_type(PenaltyConfig)]
+MetricByType = Annotated[MetricConfig, SerializeAsAny(), by_type(MetricConfig)]
+VisualizerByType = Annotated[VisualizerConfig, SerializeAsAny(), by_type(VisualizerConfig)]
+"""Config fields of these kinds, found by their `type`."""

@@ -118,7 +118,9 @@ def _unimportable(entry: Entry, error: BaseException, lacks: Sequence[Lack]) -> 
 
 def _broken(entry: Entry, faults: Sequence[str], lacks: Sequence[Lack]) -> Provider:
     remedy = (
-        f"this is a fault in the plug-in: pip install --upgrade {entry.distribution}, or tell its authors; "
+        "this is a fault in omnisae itself: reinstall it, or report it"
+        if entry.distribution == "omnisae"
+        else f"this is a fault in the plug-in: pip install --upgrade {entry.distribution}, or tell its authors; "
         f"to be rid of it: pip uninstall {entry.distribution}"
     )
     if lacks:

@@ -30,11 +30,11 @@ def offers(entry: str, hook: str, returned: Any) -> tuple[list[Offer], list[str]
 
 
 def collisions(offered: list[Offer]) -> list[str]:
-    """A sentence for every type that two components of one plug-in share."""
-    owners: dict[str, type[Component]] = {}
+    """A sentence for every type that two components of one hook share. A dataset and an extractor may share a name."""
+    owners: dict[tuple[str, str], type[Component]] = {}
     faults = []
     for offer in offered:
-        other = owners.setdefault(offer.type, offer.component)
+        other = owners.setdefault((offer.hook, offer.type), offer.component)
         if other is not offer.component:
             faults.append(
                 f"two components have the type {offer.type!r}: {_path(other)} and {_path(offer.component)}; "

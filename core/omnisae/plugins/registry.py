@@ -133,9 +133,9 @@ class Registry:
         elif not record.usable:
             raise PluginError(f"{name!r} cannot be used: plug-in {record}: {record.error}", record.remedy)
         else:
-            for offer in record.offers:
-                if offer.type == name:
-                    return offer.component
+            found = [offer.component for offer in record.offers if offer.type == name]
+            if found:
+                return next((component for component in found if issubclass(component, base)), found[0])
         raise PluginError(f"there is no {noun(base)} {name!r}", self._near(name, base))
 
     def _refuse_unknown(self, name: str, prefix: str, base: type[Component]) -> None:
