@@ -49,9 +49,7 @@ def test_unreadable_examples_are_skipped_counted_and_named(numbers, maps, memory
 
 
 def test_nothing_readable_is_an_error(numbers, maps, memory, hooks):
-    with pytest.raises(
-        DatasetError, match=r"none of the 3 examples could be read; the first, 'e0': e0.png is"
-    ):
+    with pytest.raises(DatasetError, match=r"none of the 3 examples could be read; the first, 'e0': e0.png is"):
         run(numbers, maps, memory, hooks, dataset=numbers(3, unreadable=range(3)))
 
 
