@@ -66,6 +66,19 @@ class Manifest(Record):
         write_text(folder / NAME, text + "\n")
 
     @classmethod
+    def read(cls, path: str | Path) -> "Manifest":
+        """The manifest of a store, half-written ones too. Raises StoreError where there is none, or see `parse`."""
+        from omnisae.store import remote
+
+        if remote.is_remote(path):
+            return cls.parse(remote.manifest_bytes(str(path)), f"{path}/{NAME}")
+        try:
+            text = (Path(path) / NAME).read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise StoreError(f"{path}: has no {NAME}", "check the path, or extract first (omnisae extract)") from error
+        return cls.parse(text, str(Path(path) / NAME))
+
+    @classmethod
     def parse(cls, text: str | bytes, origin: str) -> "Manifest":
         """Read a manifest. Raises StoreError where it is none, is damaged, or was written by a newer omnisae."""
         try:
