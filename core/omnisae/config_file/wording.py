@@ -29,11 +29,24 @@ def config_error(
         if not _echo(detail):
             faults.setdefault(_place(detail["loc"], model, raw), []).append(detail)
     faults = {path: told for path, told in faults.items() if not any(path[:n] in faults for n in range(len(path)))}
+    faults = _once(faults)
     told = [_tell(path, details, model, raw, _where(path, source, lines, origin)) for path, details in faults.items()]
     if len(told) == 1:
         return ConfigError(*told[0])
     blocks = [f"{problem}\n    → {remedy}" for problem, remedy in told]
     return ConfigError(f"{source}: {len(told)} fields are wrong\n  " + "\n  ".join(blocks))
+
+
+def _once(faults: dict[Path, list[ErrorDetails]]) -> dict[Path, list[ErrorDetails]]:
+    """Without the fields that are wrong only because of a plug-in of which an earlier field has told already."""
+    seen: set[str] = set()
+    kept: dict[Path, list[ErrorDetails]] = {}
+    for path, details in faults.items():
+        reason = str(details[0].get("ctx", {}).get("problem", "")).partition(" cannot be used: ")[2]
+        if not reason or reason not in seen:
+            kept[path] = details
+        seen.add(reason)
+    return kept
 
 
 def _where(path: Path, source: str, lines: Mapping[Path, int], origin: Mapping[Path, str]) -> str:
