@@ -41,8 +41,10 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: dict[Any, yaml.Node] = {}
         for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
             name = self.construct_object(key, deep=True)
-            if key.tag != "tag:yaml.org,2002:merge" and isinstance(name, Hashable):
+            if isinstance(name, Hashable):
                 if name in seen:
                     first = seen[name].start_mark.line + 1
                     raise yaml.constructor.ConstructorError(
