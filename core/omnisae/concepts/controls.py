@@ -175,6 +175,25 @@ def _dense(values: Float32[np.ndarray, "slot unit"]) -> Activations:
     return Activations(starts, starts + n, np.tile(np.arange(n, dtype=np.int32), slots), values.ravel())
 
 
+@dataclass
+class _Pool:
+    """The largest activations of the example at hand, which may go on in the next batch."""
+
+    rows: Int64[np.ndarray, " example"] | None = None
+    values: Float32[np.ndarray, "example slot"] | None = None
+
+    def add(
+        self, rows: Int64[np.ndarray, " token"], values: Float32[np.ndarray, "token slot"]
+    ) -> tuple[Int64[np.ndarray, " done"], Float32[np.ndarray, "done slot"]]:
+        """The examples that are over, given the next tokens; the last one is kept back."""
+        if self.rows is not None and self.values is not None:
+            rows, values = np.concatenate([self.rows, rows]), np.concatenate([self.values, values])
+        starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
+        rows, values = rows[starts], np.maximum.reduceat(values, starts, axis=0)
+        self.rows, self.values = rows[-1:], values[-1:]
+        return rows[:-1], values[:-1]
+
+
 class _Reader:
     """The encoded tokens' activations, centred, read from the source side by side with the token table."""
 
@@ -195,25 +214,17 @@ class _Reader:
     ) -> Iterator[tuple[int, Int64[np.ndarray, " unit"], Float32[np.ndarray, "unit slot"]]]:
         """Level, units and their activations, batch by batch; examples take the largest over their tokens."""
         by_level = {level.labels.level: i for i, level in enumerate(levels)}
-        held: tuple[int, Float32[np.ndarray, " slot"]] | None = None
+        pool = _Pool()
         for tokens, centred in self._tokens(side):
             values = family.values(centred)
             if "token" in by_level:
                 yield by_level["token"], tokens, values
             if "example" in by_level:
-                rows = self._postings.example[tokens].astype(np.int64)
-                starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
-                pooled = np.maximum.reduceat(values, starts, axis=0)
-                rows = rows[starts]
-                if held is not None and held[0] == rows[0]:
-                    pooled[0] = np.maximum(pooled[0], held[1])
-                elif held is not None:
-                    yield by_level["example"], np.array([held[0]]), held[1][None]
-                if len(rows) > 1:
-                    yield by_level["example"], rows[:-1], pooled[:-1]
-                held = int(rows[-1]), pooled[-1].copy()
-        if held is not None:
-            yield by_level["example"], np.array([held[0]]), held[1][None]
+                rows, pooled = pool.add(self._postings.example[tokens].astype(np.int64), values)
+                if len(rows):
+                    yield by_level["example"], rows, pooled
+        if pool.rows is not None and pool.values is not None:
+            yield by_level["example"], pool.rows, pool.values
 
     def _tokens(self, side: int) -> Iterator[tuple[Int64[np.ndarray, " token"], Float32[torch.Tensor, "token width"]]]:
         examples: Bool[np.ndarray, " example"] = self._postings.split == side
@@ -226,7 +237,7 @@ class _Reader:
             at += len(batch)
             if not np.array_equal(self._postings.example[tokens], batch.example.cpu().numpy()):
                 raise StoreError(
-                    f"the tokens of {self._postings.hook.name!r} are not those that were encoded in {self._postings.path}",
+                    f"the tokens of {self._postings.hook.name!r} are not those encoded in {self._postings.path}",
                     "encode again: the store, the split or the token filter has changed since",
                 )
             yield tokens, batch.values.detach().cpu() - self._mean

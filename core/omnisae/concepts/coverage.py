@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float64
 def coverage(mask: Bool[np.ndarray, "y x"], rows: int, columns: int) -> Float64[np.ndarray, "row column"]:
     """The covered share of each cell of a grid of `rows` × `columns` cells laid over the mask, in [0, 1].
 
-    Cells have their true extent: where the mask's size is no multiple of the grid's, a pixel that two cells share counts
-    for each by the area that lies in it.
+    Cells have their true extent: where the mask's size is no multiple of the grid's, a pixel that two cells share
+    counts for each by the area that lies in it.
     """
     down, across = _shares(mask.shape[0], rows), _shares(mask.shape[1], columns)
     share: Float64[np.ndarray, "row column"] = down @ mask.astype(np.float64) @ across.T

@@ -1,4 +1,4 @@
-"""The controls' directions: neurons, principal components, random directions; all centred by the mean of train tokens."""
+"""The controls' directions: neurons, principal components, random ones; all centred by the mean of train tokens."""
 
 from dataclasses import dataclass
 

@@ -36,8 +36,10 @@ def examine(
     seed: int,
     observe: Callable[[int, int], None] = lambda done, of: None,
 ) -> Examined:
-    """Every row's counts on TEST, and its p-value from `permutations` permuted label streams. `observe` is told how many
-    concepts are done."""
+    """Every row's counts on TEST, and its p-value from `permutations` permuted label streams.
+
+    `observe` is told how many concepts are done.
+    """
     out = Examined({name: np.full(len(picks), np.nan) for name in COUNTS}, np.full(len(picks), np.nan))
     shuffles = _Kept(permutations, seed)
     numbers = np.unique(picks.number).tolist()

@@ -63,8 +63,8 @@ def whole_labels(postings: Postings, annotations: Annotations) -> Labels:
             positive = np.flatnonzero((column == 1) & shown)
             units.append(positive)
             numbers.append(np.full(len(positive), number))
-    unit, number = joined(units), joined(numbers)
-    unit, number, instance = sorted_pairs(unit, number, unit)
+    positive_units = joined(units)
+    unit, which, instance = sorted_pairs(positive_units, joined(numbers), positive_units)
     order = np.lexsort((joined(unknown_numbers), joined(unknown_units)))
     example = np.array(postings.example)
     return Labels(
@@ -72,7 +72,7 @@ def whole_labels(postings: Postings, annotations: Annotations) -> Labels:
         concepts=concepts,
         eligible=shown,
         unit=unit,
-        concept=number,
+        concept=which,
         instance=instance,
         unknown_unit=joined(unknown_units)[order],
         unknown_concept=joined(unknown_numbers)[order],
@@ -83,6 +83,6 @@ def whole_labels(postings: Postings, annotations: Annotations) -> Labels:
     )
 
 
-def joined(parts: list[np.ndarray]) -> Pairs:  # type: ignore[type-arg]
+def joined(parts: list[np.ndarray]) -> Pairs:
     """One int32 array out of many."""
     return np.concatenate(parts).astype(np.int32) if parts else np.empty(0, dtype=np.int32)

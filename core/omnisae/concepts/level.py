@@ -1,10 +1,10 @@
 """Levels: the labels of tokens and of whole examples, with their SELECT and TEST streams, and what can be scored."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 
 from omnisae.concepts.annotations import Annotations
 from omnisae.concepts.concept import Concept
@@ -73,9 +73,8 @@ def aligned(dataset: Dataset) -> tuple[Annotations, list[str]]:
     join = join_ids(dataset.ids, annotations.ids, "annotations")
     index = join.index
 
-    def column(values: Sequence[float]) -> np.ndarray:  # type: ignore[type-arg]
-        values = np.asarray(values, dtype=np.float64)
-        return np.where(index >= 0, values[index], np.nan)
+    def column(values: Float[np.ndarray, " label"]) -> Float[np.ndarray, " example"]:
+        return np.where(index >= 0, np.asarray(values, dtype=np.float64)[index], np.nan)
 
     regions = annotations.regions
     return (

@@ -1,4 +1,4 @@
-"""Metrics: columns of the concept table. The rows and their thresholds are chosen on SELECT; a metric sees TEST only."""
+"""Metrics: columns of the concept table. Rows and thresholds are chosen on SELECT; a metric sees TEST only."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ from omnisae.postings.postings import Postings
 class Evidence:
     """What a metric may look at: the chosen pairs of latent and concept, and the TEST examples.
 
-    Row r pairs `latent[r]` with `concepts[concept[r]]`. `threshold[r]` is on activations divided by the latent's maximum
-    on SELECT (NaN for fractions). `counts` were made in one pass for all metrics: for classes `hits` (true positives),
+    Row r pairs `latent[r]` with `concepts[concept[r]]`. `threshold[r]` is on activations divided by the latent's
+    maximum on SELECT (NaN for fractions). `counts` were made in one pass for all metrics: for classes `hits` (true positives),
     `predicted`, `positives`, `n`, `touched` and `instances`, and `rank_sum` (the sum of the positives' mid-ranks); for
     fractions `spearman`; NaN where they do not apply.
 
@@ -39,10 +39,10 @@ class Evidence:
     def __len__(self) -> int:
         return len(self.latent)
 
-    def kinds(self, *kinds: str) -> np.ndarray:  # type: ignore[type-arg]
+    def kinds(self, *kinds: str) -> np.ndarray:
         """The rows whose concept is of one of these kinds, as a mask."""
         which = np.array([concept.kind in kinds for concept in self.concepts], dtype=bool)
-        return which[self.concept] if len(self.concept) else np.zeros(0, dtype=bool)
+        return np.asarray(which[self.concept]) if len(self.concept) else np.zeros(0, dtype=bool)
 
     def activation(self, row: int) -> Float64[np.ndarray, " unit"]:
         """The latent's activation at every unit of the concept's level, divided by its maximum on SELECT."""
@@ -68,7 +68,7 @@ class Evidence:
     def example(self, row: int) -> Int64[np.ndarray, " unit"]:
         """The dataset's row of every unit."""
         stream = self._stream(row)
-        return stream.labels.example_of_unit[stream.units].astype(np.int64)
+        return np.asarray(stream.labels.example_of_unit[stream.units], dtype=np.int64)
 
     def _stream(self, row: int) -> Stream:
         return self.streams[self.concepts[self.concept[row]].level]

@@ -5,7 +5,7 @@ from jaxtyping import Float64
 
 
 def benjamini_hochberg(p: Float64[np.ndarray, " row"]) -> Float64[np.ndarray, " row"]:
-    """q-values of Benjamini & Hochberg 1995 over all p-values that are no NaN: q₍ᵢ₎ = min over j ≥ i of p₍ⱼ₎ · m / j."""
+    """q-values (Benjamini & Hochberg 1995) over all p-values that are no NaN: q₍ᵢ₎ = min over j ≥ i of p₍ⱼ₎ · m / j."""
     q = np.full(len(p), np.nan)
     known = np.flatnonzero(~np.isnan(p))
     if len(known):

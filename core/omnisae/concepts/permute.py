@@ -1,11 +1,11 @@
 """p-values from permuted labels.
 
-The labels of a stream are permuted by blocks (examples, or groups of them): the order of the blocks is shuffled and the
-labels are laid over the stream again. Blocks of one size trade their label maps; ragged ones shift as well. What a latent
+The labels of a stream are permuted by blocks (examples, or groups of them): the order of the blocks is shuffled and
+the labels are laid over the stream again. Blocks of one size trade their label maps; ragged ones shift as well. What a latent
 does within an example, and how labels hang together within one, both stay as they are.
 
-The statistic is the rank sum (AUROC's for classes, Spearman's for fractions), in the direction chosen on SELECT. With N
-permutations, g of which beat the observed value (ties broken by a seeded coin) and U a seeded uniform number,
+The statistic is the rank sum (AUROC's for classes, Spearman's for fractions), in the direction chosen on SELECT. With
+N permutations, g of which beat the observed value (ties broken by a seeded coin) and U a seeded uniform number,
 
     p = (g + U) / (N + 1),
 
@@ -58,7 +58,7 @@ class _State:
     drawn: Int64[np.ndarray, " row"]
 
     @property
-    def alive(self) -> np.ndarray:  # type: ignore[type-arg]
+    def alive(self) -> np.ndarray:
         return self.exceeded < ENOUGH
 
 
@@ -161,7 +161,7 @@ def _lay(
 
 
 @njit(cache=True)
-def _mix(x: UInt64) -> UInt64:  # type: ignore[type-arg,valid-type]
+def _mix(x: UInt64) -> UInt64:  # type: ignore[valid-type]
     """splitmix64 (Steele, Lea & Flood 2014): a counter becomes a random word."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -170,7 +170,7 @@ def _mix(x: UInt64) -> UInt64:  # type: ignore[type-arg,valid-type]
 
 
 @njit(cache=True)
-def _uniform(key: UInt64, counter: UInt64) -> float:  # type: ignore[type-arg,valid-type]
+def _uniform(key: UInt64, counter: UInt64) -> float:  # type: ignore[valid-type]
     """A number in [0, 1), always the same for one key and counter."""
     word = _mix(_mix(key) ^ _mix(counter))
     return float(word >> np.uint64(11)) * (1.0 / 9007199254740992.0)
@@ -179,7 +179,7 @@ def _uniform(key: UInt64, counter: UInt64) -> float:  # type: ignore[type-arg,va
 @njit(parallel=True, cache=True)
 def _shuffle(
     blocks: Int64[np.ndarray, " block+1"],
-    seed: UInt64,  # type: ignore[type-arg,valid-type]
+    seed: UInt64,  # type: ignore[valid-type]
     first: int,
     out: Int32[np.ndarray, "permutation block"],
 ) -> None:

@@ -97,11 +97,8 @@ def pick(
         f = _fractions(postings, level, latents, top)
         rows = list(_rows(f, np.array(level.fractions, dtype=np.int64), np.flatnonzero(f.latent_score > 0)))
         fractions = _picks(rows, lambda extra: (np.full(len(extra), np.nan), extra))
-        picks.append(
-            Picks(
-                *(np.concatenate([getattr(classes, name), getattr(fractions, name)]) for name in Picks.__annotations__)
-            )
-        )
+        both = [(getattr(classes, name), getattr(fractions, name)) for name in Picks.__annotations__]
+        picks.append(Picks(*(np.concatenate(pair) for pair in both)))
     return picks
 
 

@@ -45,9 +45,9 @@ class _Builder:
         self._number = {concept.name: i for i, concept in enumerate(self._concepts)}
         self._axes = postings.hook.axes
         self._eligible = np.zeros(postings.n_tokens, dtype=bool)
-        self._units: list[np.ndarray] = []  # type: ignore[type-arg]
-        self._numbers: list[np.ndarray] = []  # type: ignore[type-arg]
-        self._instances: list[np.ndarray] = []  # type: ignore[type-arg]
+        self._units: list[np.ndarray] = []
+        self._numbers: list[np.ndarray] = []
+        self._instances: list[np.ndarray] = []
         self._next_instance = 0
         self._homeless: Counter[str] = Counter()
         self._too_small = 0

@@ -46,8 +46,8 @@ def score(
     """Score all latents against all concepts of the dataset into `out`/concepts.parquet and `out`/concepts.json.
 
     `observe` is told of progress: {"event": "score", "step", "done", "of"}.
-    Raises DatasetError where labels join no example or are inconsistent, ConfigError where thresholds are out of range or
-    two metrics fill one column, StoreError where the source's tokens are not those that were encoded.
+    Raises DatasetError where labels join no example or are inconsistent, ConfigError where thresholds are out of range
+    or two metrics fill one column, StoreError where the source's tokens are not those that were encoded.
     """
     thresholds = _thresholds(config)
     found, unscored, notes = levels(postings, dataset, extractor, config)
@@ -105,10 +105,10 @@ class _Rows:
 
     concepts: list[Concept]
     numbers: list[int]
-    n_select: np.ndarray  # type: ignore[type-arg]
-    n_test: np.ndarray  # type: ignore[type-arg]
-    latent: np.ndarray  # type: ignore[type-arg]
-    concept: np.ndarray  # type: ignore[type-arg]
+    n_select: np.ndarray
+    n_test: np.ndarray
+    latent: np.ndarray
+    concept: np.ndarray
     threshold: Column
     counts: dict[str, Column]
     p: Column
@@ -151,7 +151,7 @@ def _numbers(level: Level) -> list[int]:
     return sorted((*level.classes, *level.fractions))
 
 
-def _all(parts: Any) -> np.ndarray:  # type: ignore[type-arg]
+def _all(parts: Any) -> np.ndarray:
     found = list(parts)
     return np.concatenate(found) if found else np.empty(0)
 

@@ -15,7 +15,7 @@ class Truth:
 
     `place` is each stream position's place among them, −1 where the label is unknown. `mark` is 0 for a negative, else
     one more than the positive's number. Positive p belongs to the instances
-    `instance[instance_offsets[p]:instance_offsets[p + 1]]`, counted from 0. `blocks` are the blocks' starts, and the end.
+    `instance[instance_offsets[p]:instance_offsets[p + 1]]`, counted from 0. `blocks` are the blocks' starts and the end.
     """
 
     place: Int32[np.ndarray, " position"]
@@ -159,4 +159,4 @@ def _ordered(
 
 
 def _offsets(where: Int64[np.ndarray, " pair"], n: int) -> Int64[np.ndarray, " position+1"]:
-    return np.r_[0, np.cumsum(np.bincount(where, minlength=n))].astype(np.int64)
+    return np.asarray(np.r_[0, np.cumsum(np.bincount(where, minlength=n))], dtype=np.int64)
