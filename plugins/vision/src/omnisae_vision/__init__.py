@@ -1,0 +1,1 @@
+"""Pictures and vision models for omnisae."""

@@ -1,0 +1,130 @@
+"""The dataset `vision.image_folder`."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from omnisae.concepts.annotations import Annotations
+from omnisae.errors import DatasetError, did_you_mean
+from omnisae.extract.dataset import Dataset, Example
+
+from omnisae_vision import decode, folder, tables, world
+from omnisae_vision.attributes import Attributes, attributes
+from omnisae_vision.masks import Masks
+from omnisae_vision.names import Names
+from omnisae_vision.plugin import ImageFolderConfig
+
+
+class ImageFolder(Dataset):
+    """Pictures in folders. `load` gives PIL pictures in RGB; see ImageFolderConfig for what is read beside them.
+
+    Concepts of whole pictures: `class=<folder>`, the columns of the attributes table (`column=word` for words).
+    Concepts of regions: as the masks' table or values name them.
+    """
+
+    def __init__(self, config: ImageFolderConfig) -> None:
+        self._config = config
+        root = world.folder(config.root)
+        if not root.is_dir():
+            raise DatasetError(
+                f"dataset.root: there is no folder {root}", "name the folder of pictures, or 'world:shapes'"
+            )
+        below = config.images if config.images is not None else ("images" if (root / "images").is_dir() else ".")
+        home = root / below
+        masks = (root / config.masks) if config.masks is not None else None
+        found = folder.find(home, classes=config.classes, beside=(masks,) if masks else ())
+        self._ids = folder.ids(found)
+        self._paths = [home / f.relative for f in found]
+        self._classes = [f.label for f in found]
+        self._names = Names(self._ids, [f.relative for f in found])
+        self._root = root
+        self._tables: list[Path] = []
+        self._attributes = self._read_attributes()
+        self._masks = self._read_masks(masks) if masks else None
+
+    @property
+    def ids(self) -> Sequence[str]:
+        return self._ids
+
+    def path(self, row: int) -> Path:
+        """Where a picture lies."""
+        return self._paths[row]
+
+    def load(self, row: int) -> Example:
+        return Example(row, self._ids[row], decode.read(self._paths[row], exif=self._config.exif))
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(
+            json.dumps(self._config.model_dump(mode="json", exclude={"root"}), sort_keys=True).encode()
+        )
+        for path in [*self._paths, *self._tables, *(self._masks.files if self._masks else ())]:
+            about = path.stat()
+            place = path.relative_to(self._root).as_posix()
+            digest.update(f"\n{place} {about.st_size} {about.st_mtime_ns}".encode())
+        return digest.hexdigest()
+
+    def annotations(self) -> Annotations:
+        labels = {f"class={name}": self._is(name) for name in self.classes()} | dict(self._attributes.concepts)
+        if self._masks is None:
+            return Annotations(self._ids, labels)
+        return Annotations(self._ids, labels, self._masks.regions, self._masks.concepts)
+
+    def classes(self) -> list[str]:
+        """The classes in order; none where folders are not classes."""
+        return sorted({name for name in self._classes if name is not None})
+
+    def labels(self) -> Mapping[str, Sequence[str]]:
+        shown = dict(self._attributes.words)
+        return {"class": [str(name) for name in self._classes], **shown} if self.classes() else shown
+
+    def groups(self, column: str) -> Sequence[str]:
+        known = {**self.labels(), **self._attributes.groups}
+        if column not in known:
+            raise DatasetError(
+                f"this dataset has no column {column!r} to group by", did_you_mean(column, self.group_columns())
+            )
+        return known[column]
+
+    def group_columns(self) -> Sequence[str]:
+        return [*self.labels(), *self._attributes.groups]
+
+    def _is(self, name: str) -> np.ndarray:
+        return np.array([float(label == name) for label in self._classes])
+
+    def _read_attributes(self) -> Attributes:
+        config = self._config
+        if config.attributes is None:
+            for key in ("columns", "group"):
+                if getattr(config, key) is not None:
+                    raise DatasetError(
+                        f"dataset.{key} names columns of a table, and none is given", "set dataset.attributes"
+                    )
+            return Attributes()
+        table = tables.read(self._table(config.attributes, "attributes"))
+        return attributes(table, self._names, id=config.id, columns=config.columns, group=config.group)
+
+    def _read_masks(self, home: Path) -> Masks:
+        config, table = self._config, None
+        if config.mask_values and config.mask_table is not None:
+            raise DatasetError("dataset.mask_table and dataset.mask_values are both given", "give the one that holds")
+        if not config.mask_values:
+            path = config.mask_table or f"{config.masks}.csv"
+            if config.mask_table is None and not (self._root / path).is_file():
+                raise DatasetError(
+                    f"{home} holds masks, and nothing says what their numbers are: there is no {self._root / path}",
+                    "write that table (id, instance, concept), or give dataset.mask_values, e.g. {1: cat, 2: dog}",
+                )
+            table = tables.read(self._table(path, "mask_table"))
+        return Masks(
+            home, self._names, self._paths, table=table, id=config.id, values=config.mask_values, exif=config.exif
+        )
+
+    def _table(self, name: str, key: str) -> Path:
+        path = self._root / name
+        if not path.is_file():
+            near = did_you_mean(name, (p.name for p in self._root.iterdir() if p.suffix.lower() in (".csv", ".tsv")))
+            raise DatasetError(f"dataset.{key}: there is no file {path}", near)
+        self._tables.append(path)
+        return path

@@ -1,0 +1,89 @@
+"""What this plug-in offers. No torch here: `build` imports what is heavy."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from omnisae.plugins.hookspecs import hookimpl
+from omnisae.plugins.kinds import DatasetConfig, ExtractorConfig
+from pydantic import Field
+
+if TYPE_CHECKING:
+    from omnisae.extract.dataset import Dataset
+    from omnisae.extract.extractor import Extractor
+
+
+class ImageFolderConfig(DatasetConfig):
+    """A folder of pictures, one folder a class, with masks and a table of attributes where there are any."""
+
+    type: Literal["vision.image_folder"] = "vision.image_folder"
+    root: str = Field(description="the folder, or a small world with known truth such as 'world:shapes'")
+    images: str | None = Field(
+        None, description="the pictures' folder below `root`; none: `images` where there is one, else `root` itself"
+    )
+    classes: bool = Field(True, description="folders below are classes; no: they are only folders")
+    masks: str | None = Field(
+        None, description="the masks' folder below `root`: one PNG an example, at the picture's size"
+    )
+    mask_table: str | None = Field(
+        None, description="table of id, instance, concept that tells what a mask's numbers are; none: `<masks>.csv`"
+    )
+    mask_values: dict[int, str] = Field(
+        {}, description="concept of each number in the masks, where numbers mean the same in all (instead of a table)"
+    )
+    attributes: str | None = Field(
+        None, description="table below `root`: an id, then 0/1, fractions or words; empty is unknown"
+    )
+    id: str = Field("id", description="the tables' column that names the example: its path without the ending")
+    columns: tuple[str, ...] | None = Field(None, description="columns of `attributes` that become concepts; none: all")
+    group: str | None = Field(None, description="column of `attributes` by which examples belong together; never shown")
+    exif: bool = Field(False, description="turn pictures as their EXIF orientation says (then masks are drawn so)")
+
+    def build(self) -> "Dataset":
+        from omnisae_vision.image_folder import ImageFolder
+
+        return ImageFolder(self)
+
+
+class TimmConfig(ExtractorConfig):
+    """Any timm ViT or CNN: from the hub where `pretrained` says so, from a local checkpoint, or a world's own model."""
+
+    type: Literal["vision.timm"] = "vision.timm"
+    model: str = Field(description="timm's name, e.g. vit_base_patch16_224, with its tag for hub weights")
+    pretrained: bool = Field(
+        False, description="take timm's weights from the Hugging Face hub (needs the network once)"
+    )
+    checkpoint: str | None = Field(
+        None, description="local .safetensors or .pth, or a world such as 'world:shapes' that ships the model"
+    )
+    arguments: dict[str, Any] = Field({}, description="further arguments of timm.create_model, e.g. {num_classes: 10}")
+    image_size: int | tuple[int, int] | None = Field(
+        None, description="pixels (height, width) the model sees; none: the model's own"
+    )
+    loss: Literal["none", "outputs", "multilabel", "labels"] = Field(
+        "none",
+        description="the model's own loss: against its unedited outputs, against attributes (BCE), or classes (CE)",
+    )
+    outputs: Literal["softmax", "sigmoid", "embedding"] = Field(
+        "softmax",
+        description="for loss: outputs — cross-entropy of softmax or sigmoid, or 1 − cosine of embeddings",
+    )
+    targets: tuple[str, ...] | None = Field(
+        None, description="the model's outputs in order, as attributes or classes; none: what the checkpoint says"
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    batch_size: int = Field(32, gt=0, description="pictures in one forward")
+    dtype: Literal["float32", "float16", "bfloat16"] = Field("float32", description="of weights and activations")
+
+    def build(self, dataset: "Dataset") -> "Extractor":
+        from omnisae_vision.timm_extractor import TimmExtractor
+
+        return TimmExtractor(self, dataset)
+
+
+@hookimpl
+def omnisae_datasets() -> list[type[DatasetConfig]]:
+    return [ImageFolderConfig]
+
+
+@hookimpl
+def omnisae_extractors() -> list[type[ExtractorConfig]]:
+    return [TimmConfig]
