@@ -1,6 +1,7 @@
 """What each stage does, given a run. Each reads what the one before it wrote on disk."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ def extract(run: "Run") -> None:
     from omnisae.store.writer import StoreWriter
 
     config = run.config.store
+    if "extract" in run.folder.ledger():
+        run.say("extract: model, dataset or hook points have changed; the store of the run before is replaced")
+        shutil.rmtree(run.folder.path / "store", ignore_errors=True)
     about = {"model": run.extractor.fingerprint(), "dataset": run.dataset.fingerprint(), "run": run.config.name}
     writers = {
         point.name: StoreWriter.open(
@@ -52,6 +56,7 @@ def extract(run: "Run") -> None:
 def train(run: "Run") -> None:
     """Every autoencoder of the run in one pass over the data, each saved as an artifact."""
     from omnisae.autoencoders.artifact import ArtifactInfo, save
+    from omnisae.training.trainer import discard
 
     trained, samples = fit(run)
     points = {point.name: point for point in run.points}
@@ -66,6 +71,7 @@ def train(run: "Run") -> None:
         )
         path, sample = run.folder.artifact(job.name, run.first(job)), samples[job.hook]
         save(path, trained[job.name], info, sample=sample, statistics=_statistics(trained[job.name], sample))
+    discard(run.folder.train)
 
 
 def fit(run: "Run") -> "tuple[dict[str, Autoencoder], dict[str, Tensor]]":
@@ -127,13 +133,13 @@ def score(run: "Run", job: "Job") -> None:
 
 def _measure_effects(run: "Run", job: "Job", out: Path) -> None:
     """Loss recovered, and what switching single latents off does, where the model has a loss of its own."""
+    if run.extractor.model is None:
+        write_json(out / "effects.json", {"loss": None, "latents": [], "why": "the extractor has no model to edit"})
+        return
     from omnisae.interventions.effects import measure
     from omnisae.interventions.sae import SAE
     from omnisae.postings.postings import Postings
 
-    if run.extractor.model is None:
-        write_json(out / "effects.json", {"loss": None, "latents": [], "why": "the extractor has no model to edit"})
-        return
     sae = SAE.load(run.folder.artifact(job.name, run.first(job)))
     postings = Postings.open(out / "codes")
     test = np.flatnonzero(run.split == TEST)

@@ -1,6 +1,7 @@
 """Cells of an h5ad file, read through anndata."""
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
@@ -152,7 +153,9 @@ def _read(path: Path, backed: bool) -> anndata.AnnData:
     if not path.exists():
         raise DatasetError(f"{path} does not exist", "name an .h5ad file (dataset.path)")
     try:
-        return anndata.read_h5ad(path, backed="r" if backed else None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # anndata on the layout of files older than itself
+            return anndata.read_h5ad(path, backed="r" if backed else None)
     except Exception as error:
         raise DatasetError(
             f"{path} cannot be read as h5ad: {error}", "check the file with anndata.read_h5ad"

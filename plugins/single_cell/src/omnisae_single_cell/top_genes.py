@@ -1,25 +1,29 @@
 """The genes whose expression sets the cells of a latent apart."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from omnisae.extract.dataset import FeatureTable
+from omnisae.extract.split import SELECT, TEST
 from omnisae.report.visualizer import Figure, LatentView, Visualizer
 from scipy import stats
 
 SHARE = 0.5
 """Cells count as a latent's own where it reaches this share of its largest value."""
 
+FEWEST = 3
+"""Cells that each group must have on each side of the split for a comparison to be shown."""
+
 
 class TopGenes(Visualizer):
-    """A table of genes: mean expression in the latent's cells and in the others, Welch's t, q (Benjamini–Hochberg).
+    """A table of genes: mean expression in the latent's cells and in the others, Welch's t, q by Benjamini–Hochberg.
 
-    The latent's cells are the held-out ones in which it reaches half of its largest value; the others are all remaining
-    held-out cells, not only the silent ones. The same cells choose the genes and describe them, so q ranks genes and
-    proves nothing about cells beyond these.
+    The latent's cells are those in which it reaches half of its largest value; the others are all remaining ones, not
+    only the silent. Genes are chosen on the cells of the select split; every number shown is of the test split's cells,
+    and q is over the genes listed.
     """
 
     def __init__(self, genes: int) -> None:
@@ -33,46 +37,54 @@ class TopGenes(Visualizer):
         return table is not None and table.noun == "gene"
 
     def draw_latent(self, view: LatentView) -> Sequence[Figure]:
-        table = view.dataset.features()
-        scored = _scored(view)
-        own = scored & (view.strength > SHARE * view.ceiling)
-        others = scored & ~own
-        if table is None or own.sum() < 3 or others.sum() < 3:
+        table, own = view.dataset.features(), view.strength > SHARE * view.ceiling
+        choose, judge = view.known(SELECT), view.known(TEST)
+        if table is None or min(_sizes(own, choose) + _sizes(own, judge)) < FEWEST:
             return ()
-        names, rows = rank_genes(table, own, others, self.genes)
+        chosen = np.argsort(-welch(table.values, own & choose, ~own & choose).t, kind="stable")[: self.genes]
+        found = welch(table.values[:, chosen], own & judge, ~own & judge)
+        q = stats.false_discovery_control(found.p)
+        inside, outside = _sizes(own, judge)
         caption = (
-            f"Genes with the largest Welch t between the {int(own.sum())} held-out cells where the latent reaches half "
-            f"of its largest value and the {int(others.sum())} other held-out cells. Expression as the table holds it."
+            f"Chosen by Welch's t on {int(choose.sum())} cells of the select split; the numbers are of the test split: "
+            f"{inside} cells where the latent reaches half of its largest value against {outside} others. "
+            f"Expression as the table holds it; q over the genes listed."
         )
         head = "".join(f"<th scope='col'>{word}</th>" for word in ("gene", "mean in", "mean out", "t", "q"))
         body = "".join(
-            f"<tr><th scope='row'>{escape(name)}</th><td>{inside:.2f}</td><td>{outside:.2f}</td>"
-            f"<td>{t:.1f}</td><td>{q:.1e}</td></tr>"
-            for name, (inside, outside, t, q) in zip(names, rows, strict=True)
+            f"<tr><th scope='row'>{escape(str(table.names[gene]))}</th><td>{found.mean_in[i]:.2f}</td>"
+            f"<td>{found.mean_out[i]:.2f}</td><td>{found.t[i]:.1f}</td><td>{q[i]:.1e}</td></tr>"
+            for i, gene in enumerate(chosen)
         )
         html = f"<table class='ranked'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        return [Figure("text/html", html.encode(), caption, f"Top gene: {names[0]}")]
+        return [Figure("text/html", html.encode(), caption, f"Top gene: {table.names[chosen[0]]}")]
 
 
-def rank_genes(
-    table: FeatureTable, own: Bool[np.ndarray, " example"], others: Bool[np.ndarray, " example"], count: int
-) -> tuple[list[str], list[tuple[float, float, float, float]]]:
-    """The `count` genes with the largest Welch t: names, and (mean in, mean out, t, q) of each.
+@dataclass(frozen=True, slots=True)
+class Welch:
+    """Welch's t of every gene between two groups of cells: positive where the first expresses more. `p` is two-sided;
+    a gene without variance in either group has t = 0 and p = 1."""
 
-    q is Benjamini–Hochberg over all genes of the table, two-sided p.
-    """
-    mean_in, var_in, n_in = _moments(table.values, own)
-    mean_out, var_out, n_out = _moments(table.values, others)
+    mean_in: Float[np.ndarray, " gene"]
+    mean_out: Float[np.ndarray, " gene"]
+    t: Float[np.ndarray, " gene"]
+    p: Float[np.ndarray, " gene"]
+
+
+def welch(values: Any, own: Bool[np.ndarray, " cell"], others: Bool[np.ndarray, " cell"]) -> Welch:
+    """Compare every column of `values` (cell × gene; dense or sparse) between two groups of cells (Welch 1947)."""
+    mean_in, var_in, n_in = _moments(values, own)
+    mean_out, var_out, n_out = _moments(values, others)
     with np.errstate(invalid="ignore", divide="ignore"):
         result = stats.ttest_ind_from_stats(
             mean_in, np.sqrt(var_in), n_in, mean_out, np.sqrt(var_out), n_out, equal_var=False
         )
     t = np.nan_to_num(np.asarray(result.statistic), nan=0.0, posinf=0.0, neginf=0.0)
-    q = stats.false_discovery_control(np.nan_to_num(np.asarray(result.pvalue), nan=1.0))
-    top = np.argsort(-t, kind="stable")[:count]
-    return [str(table.names[i]) for i in top], [
-        (float(mean_in[i]), float(mean_out[i]), float(t[i]), float(q[i])) for i in top
-    ]
+    return Welch(mean_in, mean_out, t, np.nan_to_num(np.asarray(result.pvalue), nan=1.0))
+
+
+def _sizes(own: Bool[np.ndarray, " cell"], side: Bool[np.ndarray, " cell"]) -> tuple[int, int]:
+    return int((own & side).sum()), int((~own & side).sum())
 
 
 def _moments(
@@ -88,7 +100,3 @@ def _moments(
         part = np.asarray(part, dtype=np.float64)
         mean, square = part.mean(axis=0), (part**2).mean(axis=0)
     return mean, np.maximum(square - mean**2, 0) * count / max(count - 1, 1), count
-
-
-def _scored(view: LatentView) -> Bool[np.ndarray, " example"]:
-    return np.asarray(view.shown, dtype=bool)
