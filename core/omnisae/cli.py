@@ -28,7 +28,7 @@ class _Words(click.Group):
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             from omnisae.errors import did_you_mean
 
-            ctx.fail(f"there is no command {args[0]!r}; {did_you_mean(args[0], self.commands)}")
+            ctx.fail(f"there is no command {args[0]!r}; {did_you_mean(args[0], self.commands, n=1)}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

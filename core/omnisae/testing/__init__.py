@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - the checks are registered before they are imported, so that their asserts tell what they compared
 """Conformance classes for plug-ins: subclass one in your tests, give its fixtures, and inherit the checks.
 
 class TestMine(ExtractorTests):
@@ -5,6 +6,10 @@ class TestMine(ExtractorTests):
     def config(self):
         return MineConfig()
 """
+
+import pytest
+
+pytest.register_assert_rewrite("omnisae.testing")
 
 from omnisae.testing.activation import ActivationTests
 from omnisae.testing.dataset import DatasetTests

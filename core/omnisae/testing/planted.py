@@ -12,7 +12,8 @@ def planted(
 
     Returns the tokens and the directions. The same seed gives the same directions for any `n`.
     """
-    generator = torch.Generator().manual_seed(seed)
+    # Salted: an autoencoder of the same seed must not start from the truth.
+    generator = torch.Generator().manual_seed(seed + 0x9_1A17ED)
     truth = torch.nn.functional.normalize(torch.randn(directions, d, generator=generator), dim=1)
     chosen = torch.rand(n, directions, generator=generator).topk(active, dim=1).indices
     coefficients = 0.5 + torch.rand(n, active, generator=generator)
