@@ -9,7 +9,9 @@ class TestMine(ExtractorTests):
 
 import pytest
 
-pytest.register_assert_rewrite("omnisae.testing")
+pytest.register_assert_rewrite(
+    *(f"omnisae.testing.{name}" for name in ("activation", "dataset", "extractor", "metric", "plugin", "visualizer"))
+)
 
 from omnisae.testing.activation import ActivationTests
 from omnisae.testing.dataset import DatasetTests
