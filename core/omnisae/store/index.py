@@ -30,12 +30,16 @@ class Index:
     kept: Int[np.ndarray, " block"]
     bits: UInt8[np.ndarray, "block byte"] | None
 
-    def rows_of(self, block: int) -> Int[np.ndarray, " row"]:
-        """The kept rows of a block, counted in its shard."""
-        start, rows = int(self.start[block]), int(self.rows[block])
-        if self.bits is None:
-            return np.arange(start, start + rows)
-        return start + np.flatnonzero(np.unpackbits(self.bits[block], count=rows))
+    def rows_of(self, blocks: Int[np.ndarray, " block"]) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " block"]]:
+        """The kept rows of ascending blocks, as block × BLOCK + row in the block, and how many there are up to each."""
+        if self.bits is None and (self.rows[blocks] == BLOCK).all():
+            rows = (blocks[:, None] * BLOCK + np.arange(BLOCK)).reshape(-1)
+        elif self.bits is None:
+            rows = np.concatenate([block * BLOCK + np.arange(self.rows[block]) for block in blocks])
+        else:
+            found = np.flatnonzero(np.unpackbits(self.bits[blocks], axis=1))
+            rows = blocks[found // BLOCK] * BLOCK + found % BLOCK
+        return rows, np.cumsum(self.kept[blocks])
 
 
 def build_index(store: "Store", keep: TokenFilter, examples: Bool[np.ndarray, " example"] | None) -> Index:

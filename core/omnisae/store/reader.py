@@ -5,13 +5,14 @@ import time
 from types import TracebackType
 
 import numpy as np
-from jaxtyping import Int, UInt64
+from jaxtyping import Int, UInt8, UInt64
+from torch import Tensor
 
 from omnisae.store.faults import missing
-from omnisae.store.scatter import pieces, read_pieces, scrap_for
+from omnisae.store.scatter import read
 from omnisae.store.shard import ShardLayout
 
-_SLOW = 1.5e9
+_SLOW = 1e9
 """Bytes a second below which rows must have come from the disk and not from memory."""
 
 
@@ -33,26 +34,24 @@ class Reader:
     ) -> None:
         os.close(self._descriptor)
 
-    @property
-    def descriptor(self) -> int:
-        """The open file."""
-        return self._descriptor
+    def columns(
+        self, start: int, stop: int
+    ) -> tuple[Int[Tensor, " token"], Int[Tensor, "token axis"], UInt8[Tensor, " token"]]:
+        """Example (int64), coordinates (int32) and role of the rows from `start` to `stop`. Raises StoreError."""
+        return self.layout.columns(self._descriptor, start, stop)
 
-    def read(self, rows: Int[np.ndarray, " row"], addresses: UInt64[np.ndarray, " row"]) -> bool:
-        """Read ascending rows, each to its address (0: nowhere). Whether the disk was slow. Raises StoreError."""
-        wanted = addresses != 0
-        if not wanted.all():
-            rows, addresses = rows[wanted], addresses[wanted]
-        if not len(rows):
-            return False
-        plan = pieces(rows, addresses, self.layout.row_bytes)
+    def read(self, row: int, pieces: UInt64[np.ndarray, "piece 2"]) -> bool:
+        """Read the pieces, which follow each other in the file from `row` on. True where that was slow.
+
+        Raises StoreError where the file ends too early or cannot be read.
+        """
         begin = time.perf_counter()
-        offset = self.layout.values + int(rows[0]) * self.layout.row_bytes
-        read_pieces(self._descriptor, offset, plan, scrap_for(self.layout.row_bytes), self.layout.path)
-        return len(rows) * self.layout.row_bytes < (time.perf_counter() - begin) * _SLOW
+        offset = self.layout.values + row * self.layout.row_bytes
+        size = read(self._descriptor, offset, pieces, self.layout.path)
+        return size < (time.perf_counter() - begin) * _SLOW
 
     def announce(self, start: int, stop: int) -> None:
         """Tell the kernel that these rows will be read soon, so that the disk works while we copy."""
-        if hasattr(os, "posix_fadvise"):
+        if hasattr(os, "posix_fadvise") and start < stop:
             offset = self.layout.values + start * self.layout.row_bytes
             os.posix_fadvise(self._descriptor, offset, (stop - start) * self.layout.row_bytes, os.POSIX_FADV_WILLNEED)

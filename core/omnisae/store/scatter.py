@@ -1,12 +1,13 @@
 """Reading rows of a file straight to the places in memory where they belong.
 
 One `preadv` call takes the next rows of the file and puts each at its own address, so that shuffling costs no copy of
-its own. Rows that nobody wants go to a scrap of memory, or are jumped over where they are many.
+its own. A few rows that nobody wants go to a scrap of memory; where they are many, the next call begins behind them.
 """
 
 import ctypes
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,56 +19,80 @@ from omnisae.store.faults import truncated
 MOST = 1024
 """Pieces in one call: IOV_MAX."""
 
-_JUMP = 1 << 17
+JUMP = 1 << 17
 """Bytes of unwanted rows from which on a second call is cheaper than reading them."""
 
-
-def pieces(
-    rows: Int[np.ndarray, " row"], addresses: UInt64[np.ndarray, " row"], row_bytes: int
-) -> UInt64[np.ndarray, "piece 2"]:
-    """Runs of rows that are neighbours both in the file and in memory, as (address, bytes); address 0 is a gap."""
-    breaks = np.flatnonzero((np.diff(rows) != 1) | (np.diff(addresses) != np.uint64(row_bytes)))
-    starts = np.concatenate([[0], breaks + 1])
-    stops = np.concatenate([breaks + 1, [len(rows)]])
-    out = np.zeros((2 * len(starts) - 1, 2), dtype=np.uint64)
-    out[::2, 0] = addresses[starts]
-    out[::2, 1] = (stops - starts) * row_bytes
-    out[1::2, 1] = (rows[starts[1:]] - rows[stops[:-1] - 1] - 1) * row_bytes
-    return np.ascontiguousarray(out[out[:, 1] > 0])
+SCRAP = np.empty(JUMP, dtype=np.uint8)
+"""Where unwanted rows go. Nobody reads it, so all threads share it."""
 
 
-def read_pieces(
-    descriptor: int, offset: int, plan: UInt64[np.ndarray, "piece 2"], scrap: np.ndarray, path: Path
-) -> None:
-    """Read consecutive pieces of a file from `offset` on, each to its address.
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Reads of one or more files: read i takes the pieces `first[i]` to `first[i + 1]`, beginning at `row[i]`.
 
-    Gaps go to `scrap`, which is at least as long as the longest that is not jumped over (`scrap_for`). Raises
-    StoreError where the file ends too early or cannot be read.
+    A piece is an address and a length in bytes; the pieces of one read follow each other in the file.
     """
-    gaps = plan[:, 0] == 0
-    if gaps.any():
-        plan = plan.copy()
-        plan[gaps, 0] = scrap.ctypes.data
-    jumps = np.flatnonzero(gaps & (plan[:, 1] >= _JUMP))
-    start = 0
-    for jump in [*jumps.tolist(), len(plan)]:
-        for first in range(start, jump, MOST):
-            offset = _read_all(descriptor, offset, plan[first : min(first + MOST, jump)], path)
-        if jump < len(plan):
-            offset += int(plan[jump, 1])
-        start = jump + 1
+
+    pieces: UInt64[np.ndarray, "piece 2"]
+    first: Int[np.ndarray, " read+1"]
+    row: Int[np.ndarray, " read"]
+
+    def pieces_of(self, i: int) -> UInt64[np.ndarray, "piece 2"]:
+        """The pieces of one read."""
+        return self.pieces[self.first[i] : self.first[i + 1]]
 
 
-def scrap_for(row_bytes: int) -> np.ndarray:
-    """Memory for the rows that nobody wants."""
-    return np.empty(_JUMP + row_bytes, dtype=np.uint8)
+def scattered(
+    rows: Int[np.ndarray, " row"],
+    addresses: UInt64[np.ndarray, " row"],
+    row_bytes: int,
+    ends: Int[np.ndarray, " block"],
+) -> Reads:
+    """Reads of ascending rows, each to its address; none crosses one of `ends` (counted in `rows`)."""
+    begins = np.concatenate([[0], ends[:-1]])
+    gap = np.diff(rows, prepend=rows[0] - 1) - 1  # unwanted rows before each row
+    gap[begins] = 0
+    if not gap.any():
+        pieces = np.empty((len(rows), 2), dtype=np.uint64)
+        pieces[:, 0] = addresses
+        pieces[:, 1] = row_bytes
+        return Reads(pieces, np.append(begins, len(rows)), rows[begins])
+    begins = np.union1d(begins, np.flatnonzero(gap * row_bytes >= JUMP))
+    gap[begins] = 0
+    behind = np.cumsum(gap > 0)  # gap pieces up to each row
+    pieces = np.empty((len(rows) + int(behind[-1]), 2), dtype=np.uint64)
+    at = np.arange(len(rows)) + behind
+    pieces[at, 0] = addresses
+    pieces[at, 1] = row_bytes
+    gaps = np.flatnonzero(gap)
+    pieces[at[gaps] - 1, 0] = SCRAP.ctypes.data
+    pieces[at[gaps] - 1, 1] = gap[gaps] * row_bytes
+    return Reads(pieces, np.append(at[begins], len(pieces)), rows[begins])
 
 
-def _read_all(descriptor: int, offset: int, plan: UInt64[np.ndarray, "piece 2"], path: Path) -> int:
-    """Read the pieces, going on where a call stops short; the offset after them."""
-    wanted = int(plan[:, 1].sum())
+def in_one_place(rows: Int[np.ndarray, " row"], address: int, row_bytes: int) -> Reads:
+    """Reads of ascending rows to memory where they lie side by side, from `address` on."""
+    if rows[-1] - rows[0] + 1 == len(rows):
+        return Reads(np.array([[address, len(rows) * row_bytes]], dtype=np.uint64), np.array([0, 1]), rows[:1])
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(rows) != 1) + 1])
+    counts = np.diff(np.append(starts, len(rows)))
+    gap = np.concatenate([[0], rows[starts[1:]] - rows[starts[1:] - 1] - 1]) * row_bytes
+    pieces = np.empty((2 * len(starts), 2), dtype=np.uint64)
+    pieces[::2, 0], pieces[::2, 1] = SCRAP.ctypes.data, gap
+    pieces[1::2, 0], pieces[1::2, 1] = address + starts * row_bytes, counts * row_bytes
+    # A read begins at the first run, behind every wide gap, and where one call cannot hold more pieces.
+    begins = (gap >= JUMP) | (np.arange(len(starts)) % (MOST // 2) == 0)
+    pieces[::2, 1][begins] = 0
+    return Reads(pieces, np.append(np.flatnonzero(begins) * 2, len(pieces)), rows[starts[begins]])
+
+
+def read(descriptor: int, offset: int, pieces: UInt64[np.ndarray, "piece 2"], path: Path) -> int:
+    """One read: at most MOST pieces. Its bytes. Raises StoreError where the file ends too early or cannot be read."""
+    wanted = total = int(pieces[:, 1].sum())
     while wanted:
-        got = _preadv(descriptor, plan, offset)
+        got = _preadv(descriptor, pieces, offset)
+        if got == wanted:
+            break
         if got < 0:
             code = ctypes.get_errno()
             raise StoreError(f"{path}: cannot be read: {os.strerror(code)}", "check the disk, then run again")
@@ -75,18 +100,18 @@ def _read_all(descriptor: int, offset: int, plan: UInt64[np.ndarray, "piece 2"],
             raise truncated(path)
         offset += got
         wanted -= got
-        if wanted:
-            plan = _rest(plan, got)
-    return offset
+        pieces = _rest(pieces, got)
+    return total
 
 
-def _rest(plan: UInt64[np.ndarray, "piece 2"], got: int) -> UInt64[np.ndarray, "piece 2"]:
-    ends = np.cumsum(plan[:, 1])
+def _rest(pieces: UInt64[np.ndarray, "piece 2"], got: int) -> UInt64[np.ndarray, "piece 2"]:
+    """What a call that stopped short has not read."""
+    ends = np.cumsum(pieces[:, 1])
     first = int(np.searchsorted(ends, got, side="right"))
-    rest = plan[first:].copy()
-    into = got - (int(ends[first - 1]) if first else 0)
-    rest[0, 0] += np.uint64(into)
-    rest[0, 1] -= np.uint64(into)
+    rest = pieces[first:].copy()
+    into = np.uint64(got) - (ends[first - 1] if first else np.uint64(0))
+    rest[0, 0] += into
+    rest[0, 1] -= into
     return rest
 
 
@@ -98,21 +123,21 @@ def _by_libc() -> Callable[[int, np.ndarray, int], int] | None:
     function.restype = ctypes.c_ssize_t
     function.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_longlong]
 
-    def preadv(descriptor: int, plan: np.ndarray, offset: int) -> int:
-        return int(function(descriptor, plan.ctypes.data, len(plan), offset))
+    def preadv(descriptor: int, pieces: np.ndarray, offset: int) -> int:
+        return int(function(descriptor, pieces.ctypes.data, len(pieces), offset))
 
     return preadv
 
 
-def _by_copying(descriptor: int, plan: np.ndarray, offset: int) -> int:
+def by_copying(descriptor: int, pieces: np.ndarray, offset: int) -> int:
     """Where the C library has no preadv: one read, then a copy for each piece."""
-    data = os.pread(descriptor, int(plan[:, 1].sum()), offset)
+    data = os.pread(descriptor, int(pieces[:, 1].sum()), offset)
     done = 0
-    for address, length in plan.tolist():
+    for address, length in pieces.tolist():
         part = data[done : done + length]
         ctypes.memmove(address, part, len(part))
         done += len(part)
     return done
 
 
-_preadv = _by_libc() or _by_copying
+_preadv = _by_libc() or by_copying

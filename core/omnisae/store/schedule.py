@@ -11,19 +11,20 @@ from omnisae.store.shuffle import BLOCKS, ROWS, gather_by_batch, permutation
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The blocks of one pool in file order, and where their rows go.
+    """The blocks of one pool in file order, and the order in which their kept rows come.
 
-    The rows, block after block, number `count`; row k goes to position `start + place[k]` of the endless stream.
+    The kept rows of the pool are numbered block after block; the row at position `start + j` of the endless stream is
+    number `order[j]`.
     """
 
     blocks: Int[np.ndarray, " block"]
     start: int
-    place: Int[np.ndarray, " row"]
+    order: Int[np.ndarray, " row"]
 
     @property
-    def count(self) -> int:
-        """How many rows it holds."""
-        return len(self.place)
+    def stop(self) -> int:
+        """The position after its last row."""
+        return self.start + len(self.order)
 
 
 class Schedule:
@@ -42,24 +43,21 @@ class Schedule:
     def at(self, position: int) -> Pool:
         """The pool that holds the row at a position of the stream."""
         epoch, within = divmod(position, self.rows)
-        order, bounds, starts = self._cut(epoch)
+        blocks, bounds, starts = self._cut(epoch)
         number = int(np.searchsorted(starts, within, side="right")) - 1
-        blocks = np.sort(order[bounds[number] : bounds[number + 1]])
+        chosen = np.sort(blocks[bounds[number] : bounds[number + 1]])
         start = epoch * self.rows + int(starts[number])
-        rows = permutation(int(self._index.kept[blocks].sum()), self._seed, ROWS, epoch, number)
-        rows = gather_by_batch(rows, start, self._batch)
-        place = np.empty(len(rows), dtype=np.int64)
-        place[rows] = np.arange(len(rows))
-        return Pool(blocks, start, place)
+        order = permutation(int(self._index.kept[chosen].sum()), self._seed, ROWS, epoch, number)
+        return Pool(chosen, start, gather_by_batch(order, start, self._batch))
 
     def _cut(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Blocks of an epoch in their order, the bounds of its pools among them, and the rows before each pool."""
         cached = self._epoch
         if cached is None or cached[0] != epoch:
-            order = self._candidates[permutation(len(self._candidates), self._seed, BLOCKS, epoch)]
-            kept = self._index.kept[order]
+            blocks = self._candidates[permutation(len(self._candidates), self._seed, BLOCKS, epoch)]
+            kept = self._index.kept[blocks]
             before = np.cumsum(kept) - kept
             firsts = np.flatnonzero(np.diff(before // self._pool, prepend=-1))
-            cached = (epoch, order, np.append(firsts, len(order)), before[firsts])
+            cached = (epoch, blocks, np.append(firsts, len(blocks)), before[firsts])
             self._epoch = cached
         return cached[1:]

@@ -13,6 +13,7 @@ from torch import Tensor
 from omnisae.store.buffers import Lender
 from omnisae.store.index import kept_mask
 from omnisae.store.reader import Reader
+from omnisae.store.scatter import in_one_place
 from omnisae.store.shard import DTYPES
 from omnisae.tokens.batch import TokenBatch
 from omnisae.tokens.filter import TokenFilter
@@ -73,12 +74,13 @@ def _batches(
             for start in range(0, layout.rows, _CHUNK):
                 stop = min(start + _CHUNK, layout.rows)
                 reader.announce(stop, min(stop + _CHUNK, layout.rows))
-                chunk = layout.columns(reader.descriptor, start, stop)
+                chunk = reader.columns(start, stop)
                 kept = np.flatnonzero(kept_mask(store, keep, examples, *chunk))
                 while len(kept):
                     rows, kept = kept[: batch - filled], kept[batch - filled :]
-                    places = np.arange(filled, filled + len(rows), dtype=np.uint64)
-                    reader.read(start + rows, memory.data_ptr() + places * np.uint64(layout.row_bytes))
+                    reads = in_one_place(start + rows, memory.data_ptr() + filled * layout.row_bytes, layout.row_bytes)
+                    for i, row in enumerate(reads.row.tolist()):
+                        reader.read(row, reads.pieces_of(i))
                     picked = torch.from_numpy(rows)
                     columns.append((chunk[0][picked], chunk[1][picked], chunk[2][picked]))
                     filled += len(rows)

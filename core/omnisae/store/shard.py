@@ -100,7 +100,11 @@ class ShardLayout:
         example = self._read(descriptor, *self.example, start, stop, 1).astype(np.int64)
         coords = self._read(descriptor, *self.coords, start, stop, self.axes).astype(np.int32)
         role = self._read(descriptor, self.role, np.dtype(np.uint8), start, stop, 1)
-        return torch.from_numpy(example), torch.from_numpy(coords.reshape(len(example), self.axes)), torch.from_numpy(role)
+        return (
+            torch.from_numpy(example),
+            torch.from_numpy(coords.reshape(len(example), self.axes)),
+            torch.from_numpy(role),
+        )
 
     def _read(
         self, descriptor: int, offset: int, dtype: np.dtype[Any], start: int, stop: int, per_row: int

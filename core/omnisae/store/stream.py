@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt64
 from torch import Tensor
 
 from omnisae.errors import StoreError
 from omnisae.store.buffers import Lender
-from omnisae.store.index import build_index
+from omnisae.store.index import BLOCK, build_index
 from omnisae.store.key import content_key
 from omnisae.store.reader import Reader
-from omnisae.store.schedule import Pool, Schedule
+from omnisae.store.scatter import Reads, scattered
+from omnisae.store.schedule import Schedule
 from omnisae.store.shard import DTYPES
 from omnisae.store.source import TokenStream
 from omnisae.tokens.filter import TokenFilter
@@ -23,8 +24,8 @@ from omnisae.tokens.filter import TokenFilter
 if TYPE_CHECKING:
     from omnisae.store.store import Store
 
-_OPEN_BLOCKS = 128
-"""Blocks whose shards are open at a time: pools may spread over more shards than a process may open."""
+_OPEN = 128
+"""Reads for which shards are open at a time: pools may spread over more shards than a process may open."""
 
 
 class StoreStream(TokenStream):
@@ -107,9 +108,9 @@ class StoreStream(TokenStream):
         shards: set[int] = set()
         while last < stop:
             pool = self._schedule.at(last)
-            lands = (pool.start + pool.place >= last) & (pool.start + pool.place < stop)
-            shards |= set(np.repeat(self._index.shard[pool.blocks], self._index.kept[pool.blocks])[lands].tolist())
-            last = pool.start + pool.count
+            rows = pool.order[last - pool.start : stop - pool.start]
+            shards |= set(np.repeat(self._index.shard[pool.blocks], self._index.kept[pool.blocks])[rows].tolist())
+            last = pool.stop
         names = [self._store.manifest.shards[shard].name for shard in sorted(shards)]
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         return f"{self._store.path}: " + (", ".join(names[:8]) + more if names else "nothing read yet")
@@ -117,48 +118,50 @@ class StoreStream(TokenStream):
     def _fill(self, position: int) -> int:
         """Read the pool that holds a position into its batches, from that position on; the position after the pool."""
         pool = self._schedule.at(position)
-        stop = pool.start + pool.count
-        numbers = range(position // self._batch, -(-stop // self._batch))
-        for number in numbers:
+        rows, ends = self._index.rows_of(pool.blocks)
+        addresses = np.zeros(len(rows), dtype=np.uint64)
+        addresses[pool.order[position - pool.start :]] = self._addresses(position, pool.stop)
+        if position > pool.start:  # gone before: leave them out
+            wanted = addresses != 0
+            ends = np.cumsum(wanted)[ends - 1]
+            rows, addresses = rows[wanted], addresses[wanted]
+        full = np.flatnonzero(np.diff(ends, prepend=0))
+        reads = scattered(rows, addresses, self._row_bytes, ends[full])
+        self._read(reads)
+        return pool.stop
+
+    def _addresses(self, start: int, stop: int) -> UInt64[np.ndarray, " row"]:
+        """Where the rows at these positions of the stream belong: in their batches, for which memory is taken."""
+        ramps = []
+        for number in range(start // self._batch, -(-stop // self._batch)):
             if number not in self._batches:
                 self._batches[number] = self._memory()
-        bases = np.array([self._batches[number].data_ptr() for number in numbers], dtype=np.uint64)
-        places = pool.start + pool.place
-        addresses = bases[np.maximum(places // self._batch - numbers[0], 0)]
-        addresses += (places % self._batch * self._row_bytes).astype(np.uint64)
-        addresses[places < position] = 0
-        self._read(pool, addresses)
-        return stop
+            first, last = max(start - number * self._batch, 0), min(stop - number * self._batch, self._batch)
+            base = self._batches[number].data_ptr()
+            ramps.append(np.arange(first, last, dtype=np.uint64) * np.uint64(self._row_bytes) + np.uint64(base))
+        return np.concatenate(ramps)
 
-    def _read(self, pool: Pool, addresses: np.ndarray) -> None:
-        """Read the rows of a pool to their addresses, by all hands."""
-        ends = np.cumsum(self._index.kept[pool.blocks])
-        for first in range(0, len(pool.blocks), _OPEN_BLOCKS):
-            jobs = [
-                (int(pool.blocks[i]), addresses[ends[i] - self._index.kept[pool.blocks[i]] : ends[i]])
-                for i in range(first, min(first + _OPEN_BLOCKS, len(pool.blocks)))
-            ]
+    def _read(self, reads: Reads) -> None:
+        """Do the reads of a pool, by all hands."""
+        block = reads.row // BLOCK
+        shards, rows = self._index.shard[block], self._index.start[block] + reads.row % BLOCK
+        for first in range(0, len(rows), _OPEN):
+            part = range(first, min(first + _OPEN, len(rows)))
             with ExitStack() as stack:
-                shards = sorted({int(self._index.shard[block]) for block, _ in jobs})
-                readers = {shard: stack.enter_context(Reader(self._store.layout(shard))) for shard in shards}
+                readers = {
+                    int(shard): stack.enter_context(Reader(self._store.layout(int(shard))))
+                    for shard in np.unique(shards[part.start : part.stop])
+                }
+                jobs = [(readers[int(shards[i])], int(rows[i]), reads.pieces_of(i)) for i in part]
                 if self._hands is None or len(jobs) < 4:
-                    self._read_jobs(jobs, readers)
+                    _work(jobs)
                 else:
-                    other = self._hands.submit(self._read_jobs, jobs[1::2], readers)
+                    other = self._hands.submit(_work, jobs[1::2])
                     try:
-                        self._read_jobs(jobs[::2], readers)
+                        _work(jobs[::2])
                     finally:
                         other.exception()
                     other.result()
-
-    def _read_jobs(self, jobs: list[tuple[int, np.ndarray]], readers: dict[int, Reader]) -> None:
-        for i, (block, addresses) in enumerate(jobs):
-            reader = readers[int(self._index.shard[block])]
-            slow = reader.read(self._index.rows_of(block), addresses)
-            if slow and i + 1 < len(jobs):
-                for ahead, _ in jobs[i + 1 : i + 4]:
-                    start = int(self._index.start[ahead])
-                    readers[int(self._index.shard[ahead])].announce(start, start + int(self._index.rows[ahead]))
 
     def _memory(self) -> Tensor:
         """Memory for one batch in the store's dtype."""
@@ -167,3 +170,11 @@ class StoreStream(TokenStream):
         if self._narrow:
             return self._narrow.pop()
         return torch.empty((self._batch, self._store.hook.width), dtype=DTYPES[self._store.manifest.dtype])
+
+
+def _work(jobs: list[tuple[Reader, int, UInt64[np.ndarray, "piece 2"]]]) -> None:
+    """Do some reads in turn. Where the disk is slow, tell it of the next ones."""
+    for i, (reader, row, pieces) in enumerate(jobs):
+        if reader.read(row, pieces):
+            for ahead, first, later in jobs[i + 1 : i + 5]:
+                ahead.announce(first, first + len(later))

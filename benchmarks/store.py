@@ -1,0 +1,135 @@
+"""Reading a store, beside a plain sequential read of the same bytes in the same run.
+
+    python benchmarks/store.py [--rows 262144] [--width 768] [--dtype float32 bfloat16] [--repeat 9] [--folder DIR]
+
+The baseline reads the shard files from front to back with `os.readv` into one preallocated buffer of a batch, again and
+again, and keeps nothing: no shuffle, no new memory, no batch that outlives the next. For 16-bit stores both sides
+convert every value to fp32; the baseline does so into one preallocated buffer. Readers take turns within each
+repetition, and the ratio is the median over the repetitions of (reader's rate / baseline's rate): 1 is as fast, 0.8 is
+the aim. `cold` asks the kernel to forget the files (`posix_fadvise(DONTNEED)`) before every reading.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from omnisae.hooks.point import HookPoint
+from omnisae.store.shard import DTYPES
+from omnisae.store.store import Store
+from omnisae.store.writer import StoreWriter
+from omnisae.tokens.batch import TokenBatch
+from omnisae.tokens.filter import TokenFilter
+
+TOKENS = 256  # per example, on a grid of 16 × 16
+
+
+def main() -> None:
+    """Write a store per dtype, read it every way, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=262_144)
+    parser.add_argument("--width", type=int, default=768)
+    parser.add_argument("--batch", type=int, default=4096)
+    parser.add_argument("--pool", type=int, default=65_536)
+    parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=sorted(DTYPES))
+    parser.add_argument("--repeat", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=1, help="torch's threads, for both sides")
+    parser.add_argument("--folder", type=Path, default=None, help="where to write (default: the temporary folder)")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    folder = Path(tempfile.mkdtemp(prefix="omnisae-store-", dir=options.folder))
+    print(f"{options.rows:,} rows of {options.width}, batches of {options.batch}, pools of {options.pool:,}")
+    print(f"{'dtype':9} {'cache':5} {'reader':10} {'rows/s':>12} {'GB/s':>6} {'ratio':>6}   (lowest to highest ratio)")
+    try:
+        for dtype in options.dtype:
+            store = write(folder / dtype, options.rows, options.width, dtype)
+            for cache in ("warm", "cold"):
+                compare(store, dtype, cache, options)
+    finally:
+        shutil.rmtree(folder)
+
+
+def write(path: Path, rows: int, width: int, dtype: str) -> Store:
+    """A store of random activations."""
+    hook = HookPoint(name="h", at=("h",), pattern="example (y x) d", sizes={"y": 16, "x": 16}, width=width)
+    writer = StoreWriter.open(path, hook, key="benchmark", dtype=dtype, shard_mb=128, about={})
+    generator = torch.Generator().manual_seed(0)
+    steps = torch.arange(16, dtype=torch.int32)
+    coords = torch.cartesian_prod(steps, steps)
+    for first in range(0, rows // TOKENS, 16):
+        example = torch.arange(first, first + 16).repeat_interleave(TOKENS)
+        values = torch.randn(len(example), width, generator=generator)
+        role = torch.zeros(len(example), dtype=torch.uint8)
+        writer.append(TokenBatch(values, example, coords.repeat(16, 1), role), first + 16)
+    return writer.finish()
+
+
+def compare(store: Store, dtype: str, cache: str, options: argparse.Namespace) -> None:
+    """Print the rates of all readers, which take turns."""
+    stream = store.stream(TokenFilter(), batch=options.batch, seed=0, pool=options.pool)
+    readers: dict[str, Callable[[], int]] = {
+        "plain": plain_reader(store, options.batch),
+        "sequential": lambda: sum(len(batch) for batch in store.sequential(TokenFilter(), batch=options.batch)),
+        "stream": lambda: sum(len(stream.next()) for _ in range(store.tokens // options.batch)),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in readers}
+    for name, reader in readers.items():
+        if cache == "warm":
+            reader()
+    for _ in range(options.repeat if cache == "warm" else max(3, options.repeat // 3)):
+        for name, reader in readers.items():
+            if cache == "cold":
+                forget(store)
+                stream.restore(stream.state())  # what it had read ahead was read before the clock started
+                forget(store)
+            start = time.perf_counter()
+            rows = reader()
+            rates[name].append(rows / (time.perf_counter() - start))
+    for name, values in rates.items():
+        ratios = [value / plain for value, plain in zip(values, rates["plain"], strict=True)]
+        rate = statistics.median(values)
+        print(
+            f"{dtype:9} {cache:5} {name:10} {rate:12,.0f} {rate * store.row_bytes / 1e9:6.2f} "
+            f"{statistics.median(ratios):6.2f}   ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+
+
+def plain_reader(store: Store, batch: int) -> Callable[[], int]:
+    """Reads every shard from front to back, a batch's bytes at a time, into one buffer."""
+    raw = torch.empty((batch, store.hook.width), dtype=DTYPES[store.manifest.dtype])
+    wide = torch.empty((batch, store.hook.width))
+    buffer = memoryview(raw.view(torch.uint8).numpy()).cast("B")
+
+    def read() -> int:
+        for number in range(len(store.manifest.shards)):
+            descriptor = os.open(store.file(number), os.O_RDONLY)
+            try:
+                while got := os.readv(descriptor, [buffer]):
+                    if raw.dtype != torch.float32:
+                        rows = got // store.row_bytes
+                        wide[:rows].copy_(raw[:rows])
+            finally:
+                os.close(descriptor)
+        return store.tokens
+
+    return read
+
+
+def forget(store: Store) -> None:
+    """Ask the kernel to drop the store's files from its cache."""
+    for number in range(len(store.manifest.shards)):
+        descriptor = os.open(store.file(number), os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+
+
+if __name__ == "__main__":
+    main()
