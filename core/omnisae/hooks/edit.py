@@ -137,7 +137,12 @@ class _Editing:
         before = seen if old is None else old
         if self.delta:
             # Adding zero would turn −0.0 into 0.0: untouched elements are taken as they are.
-            return torch.where(changed == 0, before, (before + changed).to(before.dtype))
-        if given is not None:
-            return torch.where(changed == seen, before, (given + changed).to(before.dtype))
-        return changed.to(before.dtype)
+            changed = torch.where(changed == 0, before, (before + changed).to(before.dtype))
+        elif given is not None:
+            changed = torch.where(changed == seen, before, (given + changed).to(before.dtype))
+        return _laid_out_as(before, changed.to(before.dtype))
+
+
+def _laid_out_as(before: Tensor, new: Tensor) -> Tensor:
+    """The new tensor with the strides of the old: kernels are chosen by them, and round differently."""
+    return new if new.stride() == before.stride() else torch.empty_like(before).copy_(new)
