@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from torch import Tensor
 
-from omnisae.errors import TrainingError
+from omnisae.errors import OmnisaeError, TrainingError
+from omnisae.store.source import TokenStream
 from omnisae.training.figures import Reading
 
 FINITE = "finite"
@@ -14,20 +15,20 @@ FINITE = "finite"
 
 
 class Guard:
-    """Remembers where the batches of the last steps came from, and judges the scalars that they led to.
+    """Remembers where the streams stood before the last steps, and judges the scalars that these steps led to.
 
     Scalars are judged some steps late, when they come over from the device anyway: a NaN stays a NaN, so the first one
-    is still to be found, and nothing is saved between.
+    is still to be found, and nothing is saved between. Only then is the origin looked up, by reading that batch again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, streams: Mapping[str, TokenStream]) -> None:
         self.kept: str = "no checkpoint was written yet"
-        self._origins: dict[int, dict[str, str]] = {}
-        self._judged = -1
+        self._streams = streams
+        self._positions: dict[int, dict[str, dict[str, Any]]] = {}
 
-    def saw(self, step: int, hook: str, where: str) -> None:
-        """A batch of this origin goes into this step."""
-        self._origins.setdefault(step, {})[hook] = where
+    def note(self, step: int) -> None:
+        """This step comes next: its batches will be read from where the streams stand now."""
+        self._positions[step] = {hook: stream.state() for hook, stream in self._streams.items()}
 
     def judge(self, readings: Iterable[Reading], hooks: Mapping[str, str]) -> None:
         """Raises TrainingError at the first reading that is not finite. `hooks` gives the hook point of each job."""
@@ -39,8 +40,7 @@ class Guard:
             for name, value in reading.values.items():
                 if not math.isfinite(value):
                     self._refuse_loss(reading.step, reading.owner, hooks[reading.owner], name, value)
-            self._judged = max(self._judged, reading.step)
-        self._origins = {step: origin for step, origin in self._origins.items() if step >= self._judged}
+        self._positions.clear()
 
     def weights(self, step: int, job: str, tensors: Mapping[str, Tensor]) -> None:
         """Raises TrainingError where a tensor that is about to be saved is not finite."""
@@ -68,7 +68,15 @@ class Guard:
         )
 
     def _origin(self, step: int, hook: str) -> str:
-        return self._origins.get(step, {}).get(hook, "an unknown place")
+        """Where the batch of a step came from, and its first row that is not finite."""
+        stream = self._streams[hook]
+        try:
+            stream.restore(self._positions[step][hook])
+            rows = stream.next()
+        except OmnisaeError as error:  # the data may be what is broken
+            return f"position {self._positions[step][hook]} of the stream, which cannot be read again: {error.problem}"
+        broken = (~rows.isfinite().all(dim=1)).nonzero()[:, 0]
+        return stream.where() + (f" (row {int(broken[0])} of the batch)" if len(broken) else "")
 
     def _remedy(self) -> str:
         return f"lower train.lr, lengthen train.warmup, or set train.clip (1.0, say); {self.kept}"

@@ -34,23 +34,28 @@ class Journal:
         with disk(self._path):
             self._file.write(json.dumps(_plain(line), allow_nan=False) + "\n")
             self._file.flush()
-        for name in ("lr", "tokens_per_s"):
-            self._board.add_scalar(name, line[name], line["step"])
-        for job, figures in line["jobs"].items():
-            for name, value in {**figures, **figures["terms"]}.items():
-                if isinstance(value, int | float):
-                    self._board.add_scalar(f"{job}/{name}", value, line["step"])
+            for name, value in _scalars(line).items():
+                self._board.add_scalar(name, value, line["step"])
 
     def sync(self) -> None:
         """Have all lines on the disk: what a checkpoint says was logged must not be lost by a power cut."""
         with disk(self._path):
             self._file.flush()
             os.fsync(self._file.fileno())
-        self._board.flush()
+            self._board.flush()
 
     def close(self) -> None:
         self._file.close()
         self._board.close()
+
+
+def _scalars(line: dict[str, Any]) -> dict[str, float]:
+    """What TensorBoard draws: the rate, the speed, and each autoencoder's figures and terms of the loss."""
+    drawn = {"lr": line["lr"], "tokens_per_s": line["tokens_per_s"]}
+    for job, figures in line["jobs"].items():
+        terms = {f"terms/{name}": value for name, value in figures["terms"].items()}
+        drawn |= {f"{job}/{name}": value for name, value in {**figures, **terms}.items()}
+    return {name: value for name, value in drawn.items() if isinstance(value, int | float)}
 
 
 def _cut(path: Path, step: int) -> None:

@@ -12,11 +12,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def rank() -> int:
-    """The number of this process among those that train together (0: the one that writes; also where it is alone)."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
-
-
 def start(config: TrainConfig) -> "Fabric":
     """Fabric, launched: under `torchrun` over its processes, else over `devices` devices of this machine.
 

@@ -45,7 +45,7 @@ class Loop:
         self.out = out
         self.steps = steps(config)
         self.done = 0
-        self.pending, self.guard = Pending(), Guard()
+        self.pending, self.guard = Pending(), Guard(streams)
         self.windows = {learner.job.name: Window() for learner in learners}
         self._hooks = {learner.job.name: learner.job.hook for learner in learners}
         self._seconds = 0.0  # spent by earlier, interrupted runs of this training
@@ -107,9 +107,9 @@ class Loop:
 
     def _learn(self, number: int, lr: float) -> None:
         """One step of every learner. Step numbers that users see count from 1."""
+        self.guard.note(number + 1)
         for hook, stream in self.streams.items():
             x = self._mine(stream, hook)
-            self.guard.saw(number + 1, hook, stream.where())
             self.pending.add(number + 1, hook, {FINITE: x.isfinite().all()})
             for learner in self.learners:
                 if learner.job.hook == hook:

@@ -13,10 +13,23 @@ def own_randomness(seed: int, step: int, device: torch.device) -> Iterator[None]
 
     Nothing has to be saved for a resume: the step says it all. Every process of a distributed training draws the same.
     """
-    cards = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cards):
-        torch.manual_seed(_seed(seed, step))
+    generators = _generators(device)
+    before = [generator.get_state() for generator in generators]
+    for generator in generators:
+        generator.manual_seed(_seed(seed, step))
+    try:
         yield
+    finally:
+        for generator, state in zip(generators, before, strict=True):
+            generator.set_state(state)
+
+
+def _generators(device: torch.device) -> list[torch.Generator]:
+    """The default generators of the host and the device. (`torch.manual_seed` queues a stack trace at every call.)"""
+    if device.type != "cuda":
+        return [torch.default_generator]
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return [torch.default_generator, torch.cuda.default_generators[index]]
 
 
 def _seed(seed: int, step: int) -> int:

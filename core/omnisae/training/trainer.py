@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -11,12 +11,16 @@ from torch import Tensor
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.config import TrainConfig
 from omnisae.errors import TrainingError, did_you_mean
+from omnisae.processes import is_first
 from omnisae.store.source import TokenStream
 from omnisae.training import launch
 from omnisae.training.checkpoint import Identity
 from omnisae.training.jobs import Job
 from omnisae.training.learner import Learner
 from omnisae.training.loop import Loop
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["Job", "discard", "train"]
 
@@ -52,11 +56,7 @@ def train(
     """
     _check(jobs, streams, samples)
     fabric = launch.start(config)
-    learners = []
-    for hook in dict.fromkeys(job.hook for job in jobs):
-        sample = samples[hook].to(fabric.device)
-        learners += [Learner(job, sample, fabric, config) for job in jobs if job.hook == hook]
-    learners.sort(key=lambda learner: [job.name for job in jobs].index(learner.job.name))
+    learners = _learners(jobs, samples, config, fabric)
     if fabric.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
     identity = Identity(key, _about(jobs, config))
@@ -69,7 +69,7 @@ def train(
 
 def discard(out: Path) -> None:
     """Remove the checkpoint of a training whose autoencoders have been saved. The metrics stay."""
-    if launch.rank() == 0:
+    if is_first():
         shutil.rmtree(out / "checkpoint", ignore_errors=True)
 
 
@@ -94,6 +94,17 @@ def _check(jobs: Sequence[Job], streams: Mapping[str, Any], samples: Mapping[str
                 f"the sample of hook point {hook!r} holds NaN or infinity (row {row})",
                 "extract the activations anew, or leave out the examples they belong to",
             )
+
+
+def _learners(
+    jobs: Sequence[Job], samples: Mapping[str, Tensor], config: TrainConfig, fabric: "Fabric"
+) -> list[Learner]:
+    """The learners in the order of their jobs. Each hook point's sample is on the device only while it is needed."""
+    made = {}
+    for hook in dict.fromkeys(job.hook for job in jobs):
+        sample = samples[hook].to(fabric.device)
+        made.update({job.name: Learner(job, sample, fabric, config) for job in jobs if job.hook == hook})
+    return [made[job.name] for job in jobs]
 
 
 def _used(streams: Mapping[str, TokenStream], jobs: Sequence[Job]) -> dict[str, TokenStream]:

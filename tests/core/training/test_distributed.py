@@ -69,13 +69,3 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(toy, monkeypatch):
     monkeypatch.setattr("lightning_fabric.Fabric", TwoProcesses)
     with pytest.raises(ConfigError, match="train.batch 32 does not divide among 3 processes"):
         launch.start(toy.toy_config(devices=3))
-
-
-def test_the_rank_is_read_from_the_environment(monkeypatch):
-    for name in ("RANK", "LOCAL_RANK"):
-        monkeypatch.delenv(name, raising=False)
-    assert launch.rank() == 0
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert launch.rank() == 1
-    monkeypatch.setenv("RANK", "5")
-    assert launch.rank() == 5

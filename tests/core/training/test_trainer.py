@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from omnisae.errors import ConfigError, TrainingError
+from omnisae.errors import ConfigError, StoreError, TrainingError
 from omnisae.training.trainer import discard, train
 
 
@@ -159,7 +159,8 @@ def test_nan_activations_are_traced_to_their_origin(toy, tmp_path):
         _train(toy, tmp_path, streams=streams)
     text = str(caught.value)
     assert (
-        "step 24: the activations of hook point 'second' hold NaN or infinity; they came from second, batch 23" in text
+        "step 24: the activations of hook point 'second' hold NaN or infinity; they came from second, batch 23 (row 3 of the batch)"
+        in text
     )
     assert "the checkpoint of step 20" in text
     state = json.loads((tmp_path / "checkpoint" / "state.json").read_text())
@@ -240,3 +241,51 @@ def test_what_does_not_fit_is_refused(toy, tmp_path, change, error, text):
 def test_two_jobs_of_one_name_are_refused(toy, tmp_path):
     with pytest.raises(TrainingError, match="two jobs are called 'topk'"):
         _train(toy, tmp_path, toy.toy_jobs()[:1] * 2)
+
+
+def test_tensorboard_holds_the_same_figures(toy, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    _train(toy, tmp_path, toy.toy_jobs()[:1])
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    for figure, ask in (
+        ("topk/explained_variance", lambda line: line["jobs"]["topk"]["explained_variance"]),
+        ("topk/terms/reconstruction", lambda line: line["jobs"]["topk"]["terms"]["reconstruction"]),
+        ("lr", lambda line: line["lr"]),
+    ):
+        drawn = [(event.step, event.value) for event in board.Scalars(figure)]
+        written = [(line["step"], ask(line)) for line in _lines(tmp_path)]
+        assert [step for step, _ in drawn] == [step for step, _ in written]
+        assert [value for _, value in drawn] == pytest.approx([value for _, value in written])
+
+
+def test_a_part_that_ddp_cannot_average_is_explained(toy, tmp_path, monkeypatch):
+    from omnisae.training.learner import _Training
+
+    def refuse(self, x):
+        raise RuntimeError("Expected to have finished reduction in the prior iteration before starting a new one.")
+
+    monkeypatch.setattr(_Training, "forward", refuse)
+    with pytest.raises(TrainingError, match="a parameter of autoencoder 'topk' got no gradient") as caught:
+        _train(toy, tmp_path)
+    assert "weighted by zero" in caught.value.remedy
+
+
+def test_data_that_cannot_be_read_again_is_still_placed(toy, tmp_path):
+    class Fading(toy.ArrayStream):
+        def next(self):
+            if getattr(self, "again", False):
+                raise StoreError("shard 7 is gone", "")
+            rows = super().next()
+            return rows * float("nan") if self.read == 5 else rows
+
+        def restore(self, state):
+            super().restore(state)
+            self.again = True
+
+    streams = toy.toy_streams() | {"first": Fading(toy.activations())}
+    with pytest.raises(
+        TrainingError, match=r"position \{'read': 4\} of the stream, which cannot be read again: shard 7"
+    ):
+        _train(toy, tmp_path, streams=streams)
