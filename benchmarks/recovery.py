@@ -1,13 +1,12 @@
 """How well autoencoders find planted directions: mean max cosine, dead share, explained variance, L0 at inference.
 
-    python benchmarks/recovery.py --width 256 --directions 1024 --active 16 --steps 2000
+python benchmarks/recovery.py --width 256 --directions 1024 --active 16 --steps 2000
 """
 
 import argparse
 import time
 
 import torch
-
 from omnisae.autoencoders.agreement import mean_max_cosine
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.configs import (
@@ -31,7 +30,7 @@ def main() -> None:
     print(f"{options.directions} directions in {options.width} dimensions, {options.active} active a token")
     print(f"{'rule':24}{'cosine':>8}{'dead':>8}{'EV':>8}{'L0':>8}{'tokens/s':>10}")
     for name, config in _configs(options).items():
-        if options.only and not any(word in name for word in options.only):
+        if options.only and name.split()[-1] not in options.only and name.split()[0] not in options.only:
             continue
         started = time.perf_counter()
         autoencoder = train(config, x, options)
@@ -40,8 +39,9 @@ def main() -> None:
         error = (autoencoder.decode(codes).detach() - held_out).double().square().sum()
         explained = 1 - error / (held_out - held_out.mean(0)).double().square().sum()
         fired = torch.zeros(autoencoder.latents).index_add_(0, codes.latents, torch.ones(len(codes.latents)))
+        cosine = mean_max_cosine(truth, autoencoder.decoder_rows())
         print(
-            f"{name:24}{mean_max_cosine(truth, autoencoder.decoder_rows()):8.3f}{float((fired == 0).float().mean()):8.1%}"
+            f"{name:24}{cosine:8.3f}{float((fired == 0).float().mean()):8.1%}"
             f"{float(explained):8.3f}{len(codes.values) / len(held_out):8.2f}"
             f"{options.steps * options.batch / seconds:10,.0f}",
             flush=True,
@@ -98,7 +98,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--bandwidth", type=float, default=0.05)
     parser.add_argument("--dead-after", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", help="words of the rules' names")
+    parser.add_argument("--only", nargs="*", help="first or last words of the rules' names")
     return parser.parse_args()
 
 

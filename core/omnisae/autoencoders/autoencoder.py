@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from omnisae.autoencoders.activation import Activation, SparseActivation
 from omnisae.autoencoders.auxk import Silence, auxiliary_loss
 from omnisae.autoencoders.codes import Codes
-from omnisae.autoencoders.initialise import geometric_median, unit_directions
+from omnisae.autoencoders.initialise import geometric_median, towards_data, unit_directions
 from omnisae.autoencoders.loss import Pass, Penalty
 from omnisae.autoencoders.nesting import Nesting
 from omnisae.autoencoders.normaliser import Normaliser
@@ -21,6 +21,8 @@ from omnisae.errors import ArtifactError, TrainingError
 
 SPECIMENS = 8
 """Tokens of the training sample kept as the golden input of the artifact."""
+DATA_SHARE = 0.8
+"""Share of the data in the directions from which the decoder starts."""
 START_ROWS = 1024
 """Rows of the sample on which the encoder's first scale is fitted."""
 
@@ -92,8 +94,9 @@ class Autoencoder(nn.Module):
     def initialise(self, sample: Float[Tensor, "token width"]) -> None:
         """Start from a sample of raw training activations (some thousands of tokens).
 
-        Fits the normaliser, puts the decoder's bias at the geometric median of the normalised sample, ties the
-        encoder to the decoder with the one scale that reconstructs the sample best, and fits the activation rule.
+        Fits the normaliser, puts the decoder's bias at the geometric median of the normalised sample, turns the atoms
+        towards randomly drawn tokens, ties the encoder to the decoder with the one scale that reconstructs the sample
+        best, and fits the activation rule.
         Raises TrainingError where the sample is not finite or of another width.
         """
         self._check(sample, TrainingError)
@@ -111,6 +114,7 @@ class Autoencoder(nn.Module):
         squared = normal.square().sum(1).double()
         self.span.copy_(torch.quantile(squared[:100_000], squared.new_tensor([0.01, 0.99])))
         self.specimen.copy_(sample[torch.arange(SPECIMENS, device=sample.device) % len(sample)])
+        self.decoder.copy_(towards_data(self.decoder, normal - self.decoder_bias, DATA_SHARE, self.seed))
         self._tie(normal[:START_ROWS] - self.decoder_bias)
 
     def forward(self, x: Float[Tensor, "token width"]) -> Step:

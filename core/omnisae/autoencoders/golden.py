@@ -17,14 +17,18 @@ NUDGE = 1e-5
 def choose(autoencoder: Autoencoder, sample: Float[Tensor, "token width"]) -> dict[str, Tensor]:
     """Golden tokens out of a sample of raw activations, with their codes and reconstructions.
 
-    Taken are the tokens whose codes move least when the input is nudged by about a rounding error, so that another
-    machine does not find a latent on the other side of a threshold and call the artifact damaged.
+    Taken are tokens whose codes hardly move when the input is nudged by about a rounding error, so that another machine
+    does not find a latent on the other side of a threshold and call the artifact damaged; among these, the ones in
+    which most latents fire, which tell most.
     """
     rows = sample[:CANDIDATES].to(autoencoder.decoder)
     noise = torch.randn(rows.shape, generator=torch.Generator().manual_seed(0)).to(rows)
     nudged = rows + NUDGE * rows.abs().mean() * noise
-    moved = (autoencoder.encode(nudged).dense() - autoencoder.encode(rows).dense()).abs().amax(1)
-    chosen = rows[moved.argsort(stable=True)[:SPECIMENS].sort().values]
+    before = autoencoder.encode(rows).dense()
+    moved = (autoencoder.encode(nudged).dense() - before).abs().amax(1)
+    steady = moved <= TOLERANCE / 10 * before.abs().max()
+    score = torch.where(steady, (before != 0).sum(1), -1)
+    chosen = rows[score.argsort(descending=True, stable=True)[:SPECIMENS].sort().values]
     codes = autoencoder.encode(chosen)
     pair = {"input": chosen, "offsets": codes.offsets, "latents": codes.latents, "values": codes.values}
     return pair | {"reconstruction": autoencoder.decode(codes)}

@@ -97,7 +97,8 @@ class Entries:
 def ascending(keys: Int[Tensor, "..."], limit: int) -> tuple[Int[Tensor, "..."], Int[Tensor, "..."]]:
     """Keys below `limit` in ascending order along the last axis, and the places they came from.
 
-    32-bit keys sort many times faster than 64-bit ones, so they are narrowed where that loses nothing. The sort is stable.
+    32-bit keys sort many times faster than 64-bit ones, so they are narrowed where that loses nothing. The sort is
+    stable.
     """
     narrow = keys.to(torch.int32) if limit <= 2**31 else keys
     ordered, order = narrow.sort(dim=-1, stable=True)
