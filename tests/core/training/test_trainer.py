@@ -3,7 +3,6 @@ import math
 
 import pytest
 import torch
-
 from omnisae.errors import ConfigError, StoreError, TrainingError
 from omnisae.training.trainer import discard, train
 
@@ -158,10 +157,8 @@ def test_nan_activations_are_traced_to_their_origin(toy, tmp_path):
     with pytest.raises(TrainingError) as caught:
         _train(toy, tmp_path, streams=streams)
     text = str(caught.value)
-    assert (
-        "step 24: the activations of hook point 'second' hold NaN or infinity; they came from second, batch 23 (row 3 of the batch)"
-        in text
-    )
+    assert "step 24: the activations of hook point 'second' hold NaN or infinity" in text
+    assert "they came from second, batch 23 (row 3 of the batch)" in text
     assert "the checkpoint of step 20" in text
     state = json.loads((tmp_path / "checkpoint" / "state.json").read_text())
     assert state["progress"]["step"] == 20

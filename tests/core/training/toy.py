@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
-
 from omnisae.config import AutoencoderConfig, TrainConfig
 from omnisae.store.source import TokenStream
 from omnisae.training.jobs import Job
+from safetensors.torch import save_file
 
 WIDTH, LATENTS, BATCH, STEPS = 16, 48, 32, 60
 HOOKS = ("first", "second")
