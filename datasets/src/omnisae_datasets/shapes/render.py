@@ -46,8 +46,8 @@ def _distance(thing: Thing, x: Plane, y: Plane) -> Plane:
         bar = np.maximum(np.abs(u) - r, np.abs(v) - 0.34 * r)
         return np.minimum(bar, np.maximum(np.abs(v) - r, np.abs(u) - 0.34 * r))
     if thing.shape == "triangle":
-        return _regular(u, v, 3, 0.55 * r)
-    return _star(u, v, r)
+        return _regular(v, u, 3, 0.55 * r)  # its base below
+    return _star(-v, u, r)  # a tip above
 
 
 def _regular(u: Plane, v: Plane, corners: int, inradius: float) -> Plane:

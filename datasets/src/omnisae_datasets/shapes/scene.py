@@ -22,6 +22,7 @@ SIZE = 64
 MOST_OBJECTS = 4
 RADII = (9.0, 17.0)
 SMALLEST = 7.5
+TILT = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ def _thing(draw: np.random.Generator, others: list[Thing]) -> Thing | None:
     """An object that keeps clear of the others, or None where no room was found."""
     names = list(COLOURS)
     colour, shape, texture = (names[draw.integers(6)], SHAPES[draw.integers(6)], TEXTURES[draw.integers(4)])
-    angle, grain = (float(v) for v in draw.uniform(0, 2 * math.pi, 2))
+    grain = float(draw.uniform(0, 2 * math.pi))
+    angle = float(draw.uniform(-TILT, TILT))
     period, shade = float(draw.uniform(4.6, 6.0)), float(draw.uniform(0.22, 0.42))
     rgb = _rgb(np.clip(np.array(COLOURS[colour]) + draw.uniform(-16, 16, 3), 0, 255))
     for attempt in range(40):
