@@ -14,7 +14,7 @@ class Component(BaseModel):
     `kind` is the noun that messages use; `hook` the plug-in hook that offers this kind.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     kind: ClassVar[str] = "component"
     hook: ClassVar[str] = ""

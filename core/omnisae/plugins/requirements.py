@@ -1,8 +1,10 @@
 """Requirements: what a plug-in's distribution declares and this environment lacks, found without importing anything."""
 
+import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 
 
@@ -36,14 +38,25 @@ def lacking(requires: Iterable[str]) -> list[Lack]:
             if requirement.url
             else f"{requirement.name}{requirement.specifier}"
         )
-        try:
-            found = metadata.version(requirement.name)
-        except metadata.PackageNotFoundError:
-            lacks.append(Lack(wanted, None))
-            continue
-        if not requirement.specifier.contains(found, prereleases=True):
+        found = installed(requirement.name)
+        if found is None or not requirement.specifier.contains(found, prereleases=True):
             lacks.append(Lack(wanted, found))
     return lacks
+
+
+@cache
+def installed(name: str) -> str | None:
+    """The version of a distribution that is installed, or None.
+
+    Read off the head of its metadata: importlib.metadata parses the whole of it, long description and all.
+    """
+    try:
+        distribution = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return None
+    head = (distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or "").partition("\n\n")[0]
+    version = re.search(r"^Version: *(.+?) *$", head, re.M)
+    return version.group(1) if version else distribution.version
 
 
 def pip_command(lacks: Iterable[Lack]) -> str:

@@ -12,6 +12,7 @@ import torch
 
 from omnisae.autoencoders.configs import TopKConfig
 from omnisae.concepts.annotations import Annotations, Interval, Region
+from omnisae.concepts.configs import F1Config
 from omnisae.config import HookConfig
 from omnisae.extract.dataset import Example
 from omnisae.extract.extractor import Extraction
@@ -19,7 +20,7 @@ from omnisae.hooks.point import HookPoint
 from omnisae.report.configs import TrackConfig
 from omnisae.report.visualizer import Figure, Firing, LatentView
 from omnisae.scaffold import create
-from omnisae.testing import ActivationTests, DatasetTests, ExtractorTests, PluginTests, VisualizerTests
+from omnisae.testing import ActivationTests, DatasetTests, ExtractorTests, MetricTests, PluginTests, VisualizerTests
 from omnisae.testing.same import same
 
 Made = SimpleNamespace
@@ -200,3 +201,14 @@ def test_same_knows_arrays_tensors_and_nan() -> None:
     assert same(one, two)
     assert not same(one, {**two, "a": [np.array([1.0, 2.0]), torch.ones(2)]})
     assert not same(np.zeros(2, np.float32), np.zeros(2))
+
+
+class TestF1(MetricTests):
+    @pytest.fixture
+    def config(self) -> F1Config:
+        return F1Config()
+
+
+def test_a_metric_that_leaves_out_a_column_is_found() -> None:
+    metric = Made(columns=("mine",), score=lambda evidence: {"other": np.zeros(1)})
+    fails(MetricTests().test_it_gives_one_number_a_row_for_every_column, metric, [0], match="mine")
