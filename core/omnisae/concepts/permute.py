@@ -1,16 +1,16 @@
 """p-values from permuted labels.
 
 The labels of a stream are permuted by blocks (examples, or groups of them): the order of the blocks is shuffled and
-the labels are laid over the stream again. Blocks of one size trade their label maps; ragged ones shift as well. What a latent
-does within an example, and how labels hang together within one, both stay as they are.
+the labels are laid over the stream again. Blocks of one size trade their label maps; ragged ones shift as well. What a
+latent does within an example, and how labels hang together within one, both stay as they are.
 
 The statistic is the rank sum (AUROC's for classes, Spearman's for fractions), in the direction chosen on SELECT. With
 N permutations, g of which beat the observed value (ties broken by a seeded coin) and U a seeded uniform number,
 
     p = (g + U) / (N + 1),
 
-exactly uniform where labels mean nothing. Permuting ends early after h = 20 exceedances at permutation l (Besag & Clifford
-1991, Sequential Monte Carlo p-values), with p = h/(l+1) + U·(h/l − h/(l+1)), which keeps it exactly uniform.
+exactly uniform where labels mean nothing. Permuting ends early after h = 20 exceedances at permutation l (Besag &
+Clifford 1991, Sequential Monte Carlo p-values), with p = h/(l+1) + U·(h/l − h/(l+1)), which keeps it exactly uniform.
 """
 
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ class Truth:
 
     `place` is each stream position's place among them, −1 where the label is unknown. `mark` is 0 for a negative, else
     one more than the positive's number. Positive p belongs to the instances
-    `instance[instance_offsets[p]:instance_offsets[p + 1]]`, counted from 0. `blocks` are the blocks' starts and the end.
+    `instance[instance_offsets[p]:instance_offsets[p + 1]]`, counted from 0. `blocks` are the blocks' edges.
     """
 
     place: Int32[np.ndarray, " position"]

@@ -1,8 +1,8 @@
 """Mid-ranks of sparse activations: AUROC and Spearman without ever writing out the zeros.
 
 Of n units, the ones at which a row is silent share one mid-rank. An entry's *weight* is twice its mid-rank less twice
-that of the silent units (whole numbers, so sums are exact). For labels y, Σ weight · y over the entries then orders label
-assignments with the same Σ y exactly as the rank sum does.
+that of the silent units (whole numbers, so sums are exact). For labels y, Σ weight · y over the entries then orders
+label assignments with the same Σ y exactly as the rank sum does.
 """
 
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def weigh(activations: Activations, truth: Truth) -> Weighed:
 
 
 def spearman(weighed: Weighed, values: Float64[np.ndarray, " known"]) -> Float64[np.ndarray, " row"]:
-    """Spearman's rank correlation of each row with the values (Pearson's of mid-ranks); NaN where either is constant."""
+    """Spearman's rank correlation of each row with the values (Pearson's of mid-ranks); NaN where one is constant."""
     ranks = centred_ranks(values)
     sums = rank_sums(weighed, ranks)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -59,7 +59,7 @@ class PlainExtractor(Extractor):
 class PlainSource(TokenSource):
     """Tokens out of an array, `batch` of them at a time whatever is asked for."""
 
-    def __init__(self, hook: HookPoint, values: np.ndarray, example: np.ndarray, coords: np.ndarray, batch: int) -> None:
+    def __init__(self, hook: HookPoint, values: Any, example: Any, coords: Any, batch: int) -> None:
         self.hook, self._batch = hook, batch
         self._values, self._example, self._coords = values, example, coords
 
@@ -138,7 +138,7 @@ def ragged(sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     return example, np.concatenate([np.arange(n) for n in sizes])[:, None]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def world_of() -> Callable[..., World]:
     """A world over one axis: `sizes` tokens an example."""
 
