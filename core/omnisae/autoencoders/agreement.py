@@ -15,5 +15,5 @@ def mean_max_cosine(
     """
     a = torch.nn.functional.normalize(mine.float(), dim=1)
     b = torch.nn.functional.normalize(other.float(), dim=1)
-    best = [(part @ b.T).max(dim=1).values for part in a.split(chunk)]
+    best = [(part @ b.T).max(dim=1).values for part in torch.split(a, chunk)]
     return float(torch.cat(best).mean())

@@ -246,7 +246,7 @@ class Autoencoder(nn.Module):
         return entries.grouped(entries.bags * len(starts) + group, offsets)
 
     def _dense(self, normal: Tensor) -> _Coded:
-        pre = F.linear(normal - self.decoder_bias, self.encoder, self.encoder_bias)
+        pre = F.linear(normal - self.decoder_bias, self.encoder, self.encoder_bias).to(normal.dtype)
         codes = self.activation(pre)
         starts = (0, *self.nesting.prefixes)
         parts = [codes[:, a:b] @ self.decoder[a:b] for a, b in pairwise(starts)]

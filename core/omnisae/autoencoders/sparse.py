@@ -32,10 +32,13 @@ class Preactivations:
         encoder: Float[Tensor, "latent width"],
         bias: Float[Tensor, " latent"],
     ) -> None:
-        self.centred, self.encoder, self.bias = centred, encoder, bias
+        kind = centred.device.type
+        # Cast once here what autocast would cast again for every chunk.
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else centred.dtype
+        self.centred, self.encoder, self.bias = centred.to(dtype), encoder.to(dtype), bias.to(dtype)
         self.tokens, self.latents = int(centred.shape[0]), int(encoder.shape[0])
         self.device = centred.device
-        self.chunk = max(16, CHUNK_ELEMENTS.get(centred.device.type, 2**24) // max(self.latents, 1))
+        self.chunk = max(16, CHUNK_ELEMENTS.get(kind, 2**24) // max(self.latents, 1))
 
     def __iter__(self) -> Iterator[tuple[int, Float[Tensor, "row latent"]]]:
         """The first row and the pre-activations of each chunk."""

@@ -4,15 +4,19 @@ from typing import Any
 
 import pytest
 import torch
+from omnisae.autoencoders import presets
+from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.configs import (
     BatchTopKConfig,
     JumpReLUConfig,
     L1Config,
+    LayerNormConfig,
     MatryoshkaConfig,
     ReLUConfig,
     StandardConfig,
     TopKConfig,
 )
+from omnisae.config import AutoencoderConfig
 from omnisae.errors import ConfigError
 from omnisae.testing.planted import planted
 
@@ -158,3 +162,23 @@ def test_parts_that_do_not_fit_are_refused(rule: Any, parts: dict[str, Any], tol
 
 def test_prefixes_may_be_shares(make: Any) -> None:
     assert make(TopKConfig(k=3), nesting=MatryoshkaConfig(prefixes=(0.25, 0.5, 24))).nesting.prefixes == (6, 12, 24)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        presets.relu_l1(32, 0.1),
+        presets.jumprelu(32, 3),
+        presets.topk(32, 3),
+        presets.batchtopk(32, 3),
+        presets.matryoshka(32, 3),
+        presets.matryoshka(32, 3, prefixes=(4, 32), normaliser=LayerNormConfig()),
+    ],
+)
+def test_presets_are_configs_that_train(config: AutoencoderConfig, train: Any) -> None:
+    assert AutoencoderConfig.model_validate(config.model_dump(mode="json", serialize_as_any=True)) == config
+    autoencoder = Autoencoder(config, 8, 0)
+    autoencoder.initialise(X)
+    before = float(autoencoder(X).terms["reconstruction"])
+    train(autoencoder, X, steps=20, batch=64)
+    assert float(autoencoder(X).terms["reconstruction"]) < before

@@ -7,7 +7,14 @@ import torch
 from omnisae.autoencoders import sparse
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.batchtopk import _by_merging, _by_rows
-from omnisae.autoencoders.configs import BatchTopKConfig, L1Config, MatryoshkaConfig, TopKConfig
+from omnisae.autoencoders.configs import (
+    BatchTopKConfig,
+    JumpReLUConfig,
+    L1Config,
+    MatryoshkaConfig,
+    ReLUConfig,
+    TopKConfig,
+)
 from omnisae.config import AuxKConfig
 from omnisae.testing.planted import planted
 from torch import Tensor
@@ -134,3 +141,21 @@ def test_training_step_holds_no_dense_matrix(make: Any, monkeypatch: pytest.Monk
         step = autoencoder(x)
         step.loss.backward()
     assert max(sizes) < 256 * 400 / 8
+
+
+@pytest.mark.parametrize("rule", [*RULES, JumpReLUConfig(l0=3), ReLUConfig()], ids=lambda rule: rule.type)
+def test_bf16_autocast_stays_near_full_precision(rule: Any, make: Any) -> None:
+    autoencoder = make(rule, auxk=AuxKConfig(k=4, dead_after=1))
+    autoencoder.silence.after_step(torch.zeros(24), 1)
+    autoencoder.silence.candidates.copy_(autoencoder.dead())
+    x = planted(8, 16, 3, 256, 3)[0]
+    full = autoencoder(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = autoencoder(x)
+    half.loss.backward()
+    assert half.loss.dtype == torch.float32
+    for name, term in full.terms.items():
+        torch.testing.assert_close(half.terms[name], term, rtol=0.05, atol=0.01)
+    for parameter in autoencoder.parameters():
+        assert parameter.grad.dtype == torch.float32
+        assert parameter.grad.isfinite().all()

@@ -1,0 +1,42 @@
+"""Published autoencoders, named: each is a combination of core's parts, no code of its own."""
+
+from typing import Any
+
+from omnisae.autoencoders.configs import (
+    BatchTopKConfig,
+    JumpReLUConfig,
+    L1Config,
+    MatryoshkaConfig,
+    ReLUConfig,
+    TopKConfig,
+)
+from omnisae.config import AutoencoderConfig, AuxKConfig
+
+
+def relu_l1(latents: int, weight: float, warmup: int = 0, **parts: Any) -> AutoencoderConfig:
+    """ReLU with an L1 penalty weighed by free decoder norms (Conerly et al. 2024, "Update on how we train SAEs")."""
+    penalty = L1Config(weight=weight, warmup=warmup)
+    return AutoencoderConfig(
+        latents=latents, activation=ReLUConfig(), penalties=(penalty,), **{"unit_norm": False, **parts}
+    )
+
+
+def jumprelu(latents: int, l0: float, **parts: Any) -> AutoencoderConfig:
+    """JumpReLU trained towards a target L0 (Rajamanoharan et al. 2024, "Jumping Ahead")."""
+    return AutoencoderConfig(latents=latents, activation=JumpReLUConfig(l0=l0), **parts)
+
+
+def topk(latents: int, k: int, **parts: Any) -> AutoencoderConfig:
+    """TopK with AuxK (Gao et al. 2024, "Scaling and evaluating sparse autoencoders")."""
+    return AutoencoderConfig(latents=latents, activation=TopKConfig(k=k), **{"auxk": AuxKConfig(), **parts})
+
+
+def batchtopk(latents: int, k: int, **parts: Any) -> AutoencoderConfig:
+    """BatchTopK with AuxK (Bussmann et al. 2024, "BatchTopK sparse autoencoders")."""
+    return AutoencoderConfig(latents=latents, activation=BatchTopKConfig(k=k), **{"auxk": AuxKConfig(), **parts})
+
+
+def matryoshka(latents: int, k: int, prefixes: tuple[float, ...] | None = None, **parts: Any) -> AutoencoderConfig:
+    """Matryoshka BatchTopK (Bussmann et al. 2025). Prefixes: by default an eighth, a quarter, a half, and all."""
+    nesting = MatryoshkaConfig(prefixes=prefixes or (0.125, 0.25, 0.5, latents))
+    return batchtopk(latents, k, **{"nesting": nesting, **parts})
