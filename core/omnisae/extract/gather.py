@@ -56,8 +56,26 @@ def gather(
     the example), DatasetError where no example at all can be read.
     """
     _check_roles(hooks, roles)
-    keep = TokenFilter(roles=tuple(roles))
-    start, total = min(writers[hook.name].next_row for hook in hooks), len(dataset)
+    try:
+        return _gather(dataset, extractor, hooks, writers, TokenFilter(roles=tuple(roles)), workers, observe)
+    finally:
+        # Finished shards stay: the next extraction goes on from them.
+        for writer in writers.values():
+            writer.close()
+
+
+def _gather(
+    dataset: Dataset,
+    extractor: Extractor,
+    hooks: Sequence[HookPoint],
+    writers: "Mapping[str, StoreWriter]",
+    keep: TokenFilter,
+    workers: int | None,
+    observe: Callable[[dict[str, Any]], None] | None,
+) -> Gathered:
+    done, total, size = min(writers[hook.name].next_row for hook in hooks), len(dataset), extractor.batch_size()
+    # The very batches of an uninterrupted run: kernels round differently in batches of another size.
+    start = done if done >= total else done - done % size
     examples, tokens, skipped = 0, 0, {}
     for loaded in load(dataset, extractor, range(start, total), workers):
         for one in loaded.skipped:
@@ -77,7 +95,7 @@ def gather(
         )
     for hook in hooks:
         writers[hook.name].finish()
-    return Gathered(examples, tokens, skipped, start)
+    return Gathered(examples, tokens, skipped, done)
 
 
 def _write(

@@ -52,7 +52,7 @@ class Memory:
 
     def __init__(self, next_row=0, fails_at=None):
         self.next_row, self.fails_at = next_row, fails_at
-        self.batches, self.skips, self.finished = [], [], False
+        self.batches, self.skips, self.finished, self.closed = [], [], False, False
 
     def append(self, batch, through):
         if not torch.isfinite(batch.values).all():
@@ -66,6 +66,9 @@ class Memory:
 
     def skip(self, row, id, reason):
         self.skips.append((row, id, reason))
+
+    def close(self):
+        self.closed = True
 
     def finish(self):
         self.finished = True

@@ -71,6 +71,7 @@ def test_a_broken_extraction_goes_on_exactly(numbers, maps, memory, hooks):
     with pytest.raises(OSError, match="No space left"):
         run(numbers, maps, memory, hooks, writers=broken)
     assert (broken["0.output"].next_row, broken["2.output"].next_row) == (16, 12)
+    assert all(writer.closed for writer in broken.values())
     broken["2.output"].fails_at = None
     summary, _ = run(numbers, maps, memory, hooks, writers=broken)
     assert summary.start == 12
@@ -101,3 +102,59 @@ def test_batches_keep_the_order_asked_for(numbers, maps):
     assert [rows for rows, _ in found] == [(9,), (1, 0), (7,)]
     assert torch.equal(found[1][1], dataset.values[[1, 0]])
     assert [one.id for one in skipped] == ["e3"]
+
+
+def test_a_store_written_with_an_interruption_is_the_same(numbers, maps, hooks, tmp_path):
+    from omnisae.store.writer import StoreWriter
+
+    def write(folder, dataset):
+        extractor = maps(3)
+        points = hooks(extractor, "0", "2")
+        writers = {
+            point.name: StoreWriter.open(folder / point.name, point, key="k", dtype="float32", shard_mb=0.002, about={})
+            for point in points
+        }
+        return gather(dataset, extractor, points, writers, workers=0)
+
+    class Interrupted(numbers):
+        def load(self, row):
+            if row == 13:
+                raise KeyboardInterrupt
+            return super().load(row)
+
+    write(tmp_path / "whole", numbers(unreadable=(4,)))
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "broken", Interrupted(unreadable=(4,)))
+    summary = write(tmp_path / "broken", numbers(unreadable=(4,)))
+    assert 0 < summary.start < 13
+    for file in sorted((tmp_path / "whole").rglob("*")):
+        if file.is_file():
+            assert file.read_bytes() == (tmp_path / "broken" / file.relative_to(tmp_path / "whole")).read_bytes()
+
+
+def test_special_tokens_are_written_only_where_asked_for(memory):
+    import torch as t
+
+    from omnisae.config import HookConfig
+    from omnisae.extract.dataset import Dataset, Example
+    from omnisae.extract.module import ModuleExtractor
+
+    class Rows(Dataset):
+        ids = [str(row) for row in range(5)]  # noqa: RUF012
+
+        def load(self, row):
+            return Example(row, str(row), t.randn(4, 3, generator=t.Generator().manual_seed(row)))
+
+        def fingerprint(self):
+            return "rows"
+
+    class Tokens(ModuleExtractor):
+        def probe(self):
+            return t.zeros(2, 4, 3)
+
+    extractor = Tokens(t.nn.Linear(3, 6), device="cpu")
+    points = extractor.resolve([HookConfig(at="", layout="example ([cls] + position) d")])
+    for roles, count in {("content",): 15, ("cls",): 5, ("cls", "content"): 20}.items():
+        writer = memory()
+        gather(Rows(), extractor, points, {points[0].name: writer}, roles=roles)
+        assert len(writer.values) == count
