@@ -1,23 +1,21 @@
 """A small run that goes through every stage: vectors in a table, with planted directions as concepts."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-
-COLUMNS = [
-    "latent", "concept", "level", "threshold", "precision", "recall", "recall_instance", "f1", "auroc", "iou", "spearman",
-    "n_select", "n_test", "control_neuron_f1", "control_pca_f1", "control_random_f1", "p_value", "q_value",
-]  # fmt: skip
+from omnisae.config_file import load
+from omnisae.pipeline import run
 
 
-def write_world(folder: Path, examples: int = 600, width: int = 24, directions: int = 12, seed: int = 0) -> None:
-    """Vectors made of a few of twelve directions, and a CSV that says which."""
+def write_world(folder: Path, examples: int = 3000, width: int = 20, directions: int = 30, seed: int = 0) -> None:
+    """Vectors made of a few of thirty directions, and a CSV that says which."""
     rng = np.random.default_rng(seed)
     basis = rng.normal(size=(directions, width))
     basis /= np.linalg.norm(basis, axis=1, keepdims=True)
-    active = rng.random((examples, directions)) < 0.15
+    active = rng.random((examples, directions)) < 0.06
     strength = active * rng.uniform(0.7, 1.3, active.shape)
     np.save(folder / "vectors.npy", (strength @ basis + 0.02 * rng.normal(size=(examples, width))).astype(np.float32))
     names = [f"direction{i}" for i in range(directions)]
@@ -27,16 +25,16 @@ def write_world(folder: Path, examples: int = 600, width: int = 24, directions: 
     (folder / "ids.txt").write_text("\n".join(f"row{i}" for i in range(examples)) + "\n")
 
 
-def settings(folder: Path) -> dict:
+def settings(folder: Path) -> dict[str, Any]:
     """The config of a run over that world, as a user would write it."""
     return {
         "name": "planted",
         "dataset": {"type": "core.table", "path": str(folder / "vectors.npy"), "ids": str(folder / "ids.txt"),
-                    "labels": str(folder / "labels.csv")},
-        "extractor": {"type": "core.table"},
-        "hooks": [{"at": "table", "name": "vectors"}],
-        "autoencoder": {"latents": 24, "activation": {"type": "core.topk", "k": 2}},
-        "train": {"tokens": 120_000, "batch": 256, "lr": 3e-3, "checkpoint_every": 100, "log_every": 50},
+                    "labels_file": str(folder / "labels.csv")},
+        "extractor": {"type": "core.vectors"},
+        "hooks": [{"at": "vectors"}],
+        "autoencoder": {"latents": 32, "activation": {"type": "core.topk", "k": 2}},
+        "train": {"tokens": 200_000, "batch": 512, "lr": 3e-3, "checkpoint_every": 100, "log_every": 50},
         "score": {"controls": {"random": 64, "pca": 16, "permutations": 99}},
         "report": {"examples": 4, "random_examples": 2},
     }  # fmt: skip
@@ -49,8 +47,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture()
-def config_file(world: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "planted.yaml"
-    path.write_text(yaml.safe_dump(settings(world), sort_keys=False))
-    return path
+@pytest.fixture
+def config(world: Path) -> dict[str, Any]:
+    """A config to change at will."""
+    return settings(world)
+
+
+@pytest.fixture(scope="session")
+def finished(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run. Tests that change it copy it first."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    file = out.parent / "run.yaml"
+    file.write_text(yaml.safe_dump(settings(world), sort_keys=False))
+    return run(load(file), out)
