@@ -190,7 +190,7 @@ def schema(markdown: bool, plugin: str | None) -> None:
 @click.option("--verify", is_flag=True, help="Check every shard of a store against its checksum.")
 @_debug
 def inspect(path: Path, as_json: bool, verify: bool) -> None:
-    """Tell what lies at PATH: a store, an artifact, or a run."""
+    """Tell what lies at PATH: a store, posting lists, an artifact, or a run."""
     from omnisae.commands import inspection
 
     facts = inspection.inspect(path, verify)

@@ -1,4 +1,4 @@
-"""What `omnisae inspect` tells of a store, an artifact or a run folder. No torch here, unless shards are verified."""
+"""What `omnisae inspect` tells of a store, posting lists, an artifact or a run folder. Torch comes in by --verify only."""
 
 import json
 from collections.abc import Iterator
@@ -67,11 +67,7 @@ def _shown(value: Any) -> str:
 def _store(folder: Path, verify: bool) -> dict[str, Any]:
     manifest = _json(folder / "manifest.json")
     if "shards" not in manifest:
-        return {
-            "what": f"{manifest.get('format', 'a folder with a manifest')}",
-            "path": str(folder),
-            **_plain(manifest),
-        }
+        return _postings(folder, manifest)
     if verify:
         from omnisae.store.store import Store
 
@@ -81,7 +77,7 @@ def _store(folder: Path, verify: bool) -> dict[str, Any]:
         "what": "store",
         "path": str(folder),
         "complete": manifest.get("complete"),
-        "hook": _hook(manifest.get("hook", {})),
+        "hook": _hook(_part(manifest, "hook")),
         "tokens": manifest.get("rows"),
         "examples": manifest.get("examples"),
         "skipped": [f"{skip.get('id')}: {skip.get('reason')}" for skip in manifest.get("skipped", [])],
@@ -97,16 +93,54 @@ def _store(folder: Path, verify: bool) -> dict[str, Any]:
 
 
 def _artifact(folder: Path) -> dict[str, Any]:
-    info = _json(folder / "sae.json")
-    weights = folder / "sae.safetensors"
-    hook = {"hook": _hook(info["hook"])} if isinstance(info.get("hook"), dict) else {}
+    raw = _json(folder / "sae.json")
+    info, autoencoder = _part(raw, "info"), _part(raw, "autoencoder")
+    weights = folder / str(_part(raw, "weights").get("file", "sae.safetensors"))
     return {
         "what": "artifact",
         "path": str(folder),
+        "latents": autoencoder.get("latents"),
+        "width": autoencoder.get("width"),
+        "rule": raw.get("rule"),
+        "parts": {
+            key: value.get("type") if isinstance(value, dict) else value
+            for key, value in _part(autoencoder, "config").items()
+            if key in ("activation", "nesting", "normaliser")
+        },
+        "hook": _hook(_part(info, "hook")),
+        "tokens": {stage: _filter(keep) for stage, keep in _part(info, "tokens").items()},
+        "model": info.get("parent") or "none: trained on a table",
+        "dataset": info.get("dataset"),
+        "source": info.get("source"),
+        "trained": _plain(_part(info, "trained")),
         "weights": f"{weights.stat().st_size:,} bytes" if weights.exists() else "missing",
-        **_plain({key: value for key, value in info.items() if key not in ("golden", "hook")}),
-        **hook,
+        "schema": raw.get("schema"),
+        "written_by": _part(raw, "written_by"),
     }
+
+
+def _postings(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "what": "posting lists",
+        "path": str(folder),
+        "latents": manifest.get("latents"),
+        "tokens": manifest.get("tokens"),
+        "entries": manifest.get("entries"),
+        "examples": manifest.get("examples"),
+        "kept": _filter(_part(manifest, "keep")),
+        "hook": _hook(_part(manifest, "hook")),
+        "about": _part(manifest, "about"),
+    }
+
+
+def _part(facts: dict[str, Any], key: str) -> dict[str, Any]:
+    found = facts.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _filter(keep: dict[str, Any]) -> str:
+    share = keep.get("fraction", 1.0)
+    return ", ".join(keep.get("roles", ())) + (f" ({share:.0%} of them)" if share < 1 else "")
 
 
 def _run(folder: Path) -> dict[str, Any]:

@@ -14,6 +14,20 @@ from omnisae.store.manifest import Manifest, Shard, Skipped
 
 HOOK = HookPoint(name="mid", at=("blocks.3",), pattern="example (y x) d", sizes={"y": 2, "x": 2}, width=4)
 
+SAE = {
+    "schema": 1,
+    "rule": "the 4 largest positive pre-activations of each token fire",
+    "autoencoder": {
+        "latents": 512,
+        "width": 4,
+        "config": {"activation": {"type": "core.topk", "k": 4}, "nesting": None},
+    },
+    "info": {
+        "hook": HOOK.model_dump(),
+        "tokens": {"train": {"roles": ["content"], "fraction": 0.5}, "edit": {"roles": ["content", "cls"]}},
+    },
+}
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
@@ -32,7 +46,7 @@ def run(tmp_path: Path) -> Path:
         skipped=[Skipped(row=7, id="seven", reason="cannot be read")],
     ).write(store)
     (tmp_path / "sae").mkdir()
-    (tmp_path / "sae" / "sae.json").write_text(json.dumps({"schema": 1, "hook": HOOK.model_dump(), "latents": 512}))
+    (tmp_path / "sae" / "sae.json").write_text(json.dumps(SAE))
     (tmp_path / "config.yaml").write_text("name: x\n")
     (tmp_path / "metrics.json").write_text(json.dumps({"l0": 12.0, "explained_variance": 0.87}))
     (tmp_path / "stages.json").write_text(json.dumps({"extract": {"key": "k", "seconds": 1.5}}))
@@ -51,7 +65,18 @@ def test_a_store(run: Path) -> None:
 def test_an_artifact(run: Path) -> None:
     facts = inspect(run / "sae")
     assert (facts["what"], facts["latents"], facts["hook"]["name"]) == ("artifact", 512, "mid")
+    assert facts["parts"] == {"activation": "core.topk", "nesting": None}
+    assert facts["tokens"] == {"train": "content (50% of them)", "edit": "content, cls"}
     assert facts["weights"] == "missing"
+    assert "the 4 largest" in render(facts)
+
+
+def test_posting_lists(run: Path) -> None:
+    (run / "codes").mkdir()
+    about = {"format": "omnisae.postings", "latents": 512, "tokens": 10, "entries": 40, "hook": HOOK.model_dump()}
+    (run / "codes" / "manifest.json").write_text(json.dumps(about))
+    facts = inspect(run / "codes")
+    assert (facts["what"], facts["latents"], facts["entries"]) == ("posting lists", 512, 40)
 
 
 def test_a_run(run: Path) -> None:
