@@ -1,4 +1,4 @@
-"""What `omnisae inspect` tells of a store, posting lists, an artifact or a run folder. Torch comes in by --verify only."""
+"""What `omnisae inspect` tells of a store, posting lists, an artifact or a run folder."""
 
 import json
 from collections.abc import Iterator
