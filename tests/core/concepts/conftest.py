@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from omnisae.concepts.annotations import Annotations, Region
 from omnisae.extract.dataset import Dataset, Example
 from omnisae.extract.extractor import Extractor

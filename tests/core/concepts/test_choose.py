@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from omnisae.concepts.choose import best_f1
 from omnisae.concepts.gather import gather
 from omnisae.concepts.labels import whole_labels

@@ -1,6 +1,7 @@
 """Labels are joined by id, and what is left over is counted."""
 
 import pytest
+
 from omnisae.concepts.join import join_ids
 from omnisae.errors import DatasetError
 

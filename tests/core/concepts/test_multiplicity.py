@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from omnisae.concepts.multiplicity import benjamini_hochberg
 from scipy.stats import false_discovery_control
+
+from omnisae.concepts.multiplicity import benjamini_hochberg
 
 
 @given(st.lists(st.one_of(st.floats(0, 1), st.just(float("nan"))), max_size=30))

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import kstest
+
 from omnisae.concepts.annotations import Interval, Region
 from omnisae.concepts.examine import examine
 from omnisae.concepts.gather import gather
@@ -18,7 +20,6 @@ from omnisae.concepts.regions import region_labels
 from omnisae.concepts.stream import Stream, Truth, stream
 from omnisae.concepts.weigh import sort, weigh
 from omnisae.extract.split import SELECT, TEST
-from scipy.stats import kstest
 
 LATENTS, CONCEPTS, EXAMPLES = 30, 15, 40
 BAR = 0.045
@@ -143,9 +144,7 @@ def slow_sums(dense: np.ndarray, labels: np.ndarray, blocks: np.ndarray, starts:
 
 
 @pytest.mark.parametrize("dense_labels", [False, True])
-def test_exceedances_are_those_of_plain_loops(
-    tmp_path: Path, world_of: Callable[..., Any], dense_labels: bool
-) -> None:
+def test_exceedances_are_those_of_plain_loops(tmp_path: Path, world_of: Callable[..., Any], dense_labels: bool) -> None:
     rng = np.random.default_rng(5)
     examples, permutations = 30, 70
     sizes = rng.integers(1, 6, examples)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
 from omnisae.concepts.annotations import Interval, Mask, Region
 from omnisae.concepts.configs import AurocConfig, IouConfig
 from omnisae.concepts.metric import Evidence, Metric
@@ -75,10 +76,26 @@ def test_known_latents_get_exactly_their_numbers(tmp_path: Path, world_of: Calla
 def test_columns_are_the_promised_ones_in_their_order(tmp_path: Path, world_of: Callable[..., Any]) -> None:
     run(planted(world_of), tmp_path, settings_of())
     assert pq.read_schema(tmp_path / "concepts.parquet").names == list(SCHEMA)
-    assert list(SCHEMA) == (
-        "latent concept level threshold precision recall recall_instance f1 auroc iou spearman n_select n_test "
-        "control_neuron_f1 control_pca_f1 control_random_f1 p_value q_value"
-    ).split()
+    assert list(SCHEMA) == [
+        "latent",
+        "concept",
+        "level",
+        "threshold",
+        "precision",
+        "recall",
+        "recall_instance",
+        "f1",
+        "auroc",
+        "iou",
+        "spearman",
+        "n_select",
+        "n_test",
+        "control_neuron_f1",
+        "control_pca_f1",
+        "control_random_f1",
+        "p_value",
+        "q_value",
+    ]
 
 
 def test_unannotated_examples_count_for_nothing(tmp_path: Path, world_of: Callable[..., Any]) -> None:

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
 from omnisae.concepts.gather import Activations
 from omnisae.concepts.judge import judge
 from omnisae.concepts.stream import Truth
 from omnisae.concepts.weigh import sort, spearman, weigh
-from scipy.stats import spearmanr
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics")
 
@@ -18,7 +19,10 @@ def sparse(dense: np.ndarray) -> Activations:
     rows, units = dense.nonzero()
     edges = np.searchsorted(rows, np.arange(len(dense) + 1))
     return Activations(
-        edges[:-1].astype(np.int64), edges[1:].astype(np.int64), units.astype(np.int32), dense[rows, units].astype(np.float32)
+        edges[:-1].astype(np.int64),
+        edges[1:].astype(np.int64),
+        units.astype(np.int32),
+        dense[rows, units].astype(np.float32),
     )
 
 

@@ -1,0 +1,79 @@
+"""Encoding a source through an artifact: held-out examples alone, whatever the batches."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from omnisae.autoencoders.codes import Codes
+from omnisae.errors import DatasetError
+from omnisae.hooks.point import HookPoint
+from omnisae.postings.encode import encode
+from omnisae.store.source import TokenSource
+from omnisae.tokens.batch import TokenBatch
+from omnisae.tokens.filter import TokenFilter, TokenFilters
+
+HOOK = HookPoint(name="h", at=("h",), pattern="example position d", width=3)
+
+
+class Source(TokenSource):
+    def __init__(self, values: torch.Tensor, example: torch.Tensor) -> None:
+        self.hook, self.values, self.example = HOOK, values, example
+
+    def fingerprint(self) -> str:
+        return "source"
+
+    def sequential(self, keep: TokenFilter, examples: Any = None, batch: int = 4096) -> Iterator[TokenBatch]:
+        mine = torch.from_numpy(np.flatnonzero(examples[self.example.numpy()]))
+        coords, role = torch.zeros(len(self.example), 1).int(), torch.zeros(len(self.example), dtype=torch.uint8)
+        for part in mine.split(batch):
+            yield TokenBatch(self.values[part], self.example[part], coords[part], role[part])
+
+    def stream(self, keep: TokenFilter, examples: Any = None, **rest: Any) -> Any:
+        raise NotImplementedError
+
+
+class Halves:
+    """The positive parts are the codes, and half of them come back."""
+
+    def __init__(self) -> None:
+        self.info = SimpleNamespace(tokens=TokenFilters(), parent="p", dataset="d")
+        self.autoencoder = torch.nn.Linear(3, 3)
+        self.autoencoder.latents = 3  # type: ignore[assignment]
+
+    def encode(self, x: torch.Tensor) -> Codes:
+        return Codes.from_dense(x.clamp(min=0))
+
+    def decode(self, codes: Codes) -> torch.Tensor:
+        return codes.dense() / 2
+
+
+@pytest.mark.parametrize("batch", [1, 4, 100])
+def test_held_out_tokens_are_encoded_and_health_is_of_the_test_side(tmp_path: Path, batch: int) -> None:
+    values = torch.from_numpy(np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32))
+    example = torch.arange(12) // 2
+    split = np.array([0, 1, 2, 0, 1, 2], dtype=np.uint8)
+    postings = encode(Halves(), Source(values, example), split, tmp_path / "codes", batch=batch)  # type: ignore[arg-type]
+    assert postings.example.tolist() == [1, 1, 2, 2, 4, 4, 5, 5]
+    held_out = values[split[example] != 0].numpy()
+    for latent in range(3):
+        tokens, found = postings.entries(latent)
+        assert tokens.tolist() == np.flatnonzero(held_out[:, latent] > 0).tolist()
+        assert found.tolist() == held_out[tokens, latent].tolist()
+    test = values[split[example] == 2].double().numpy()
+    error = ((test - np.clip(test, 0, None) / 2) ** 2).sum()
+    told = postings.health()
+    assert told["explained_variance"] == pytest.approx(1 - error / ((test - test.mean(axis=0)) ** 2).sum())
+    assert told["l0"] == pytest.approx((test > 0).sum() / 4)
+    assert (told["tokens"], told["tokens_encoded"]) == (4, 8)
+
+
+def test_a_side_without_tokens(tmp_path: Path) -> None:
+    source = Source(torch.ones(4, 3), torch.arange(4) // 2)
+    with pytest.raises(DatasetError, match="the test examples gave no token"):
+        encode(Halves(), source, np.array([1, 1], np.uint8), tmp_path / "codes")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
