@@ -90,13 +90,14 @@ def test_writing_again_replaces_the_folder_and_leaves_nothing_behind(some: Posti
 
 
 def test_a_run_that_breaks_off_leaves_what_was_there(some: Postings) -> None:
-    with (
-        pytest.raises(RuntimeError),
-        PostingsWriter(some.path, HOOK, TokenFilter(), 4, np.array([1, 2], np.uint8)) as writer,
-    ):
-        writer.append(np.zeros(1, int), np.zeros((1, 1)), np.zeros(1, np.uint8), np.array([0, 0]), np.array([], int),
-                      np.array([]))  # fmt: skip
-        raise RuntimeError
+    def break_off() -> None:
+        with PostingsWriter(some.path, HOOK, TokenFilter(), 4, np.array([1, 2], np.uint8)) as writer:
+            nothing, one = np.zeros(0, int), np.zeros(1, int)
+            writer.append(one, one[:, None], one.astype(np.uint8), np.array([0, 0]), nothing, nothing.astype(float))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        break_off()
     assert Postings.open(some.path).n_tokens == 20
     assert [path.name for path in some.path.parent.iterdir()] == ["codes"]
 
