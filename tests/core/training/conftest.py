@@ -36,7 +36,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_toy() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run toy.py in a process of its own; `launcher` comes before the script's path."""
 

@@ -1,6 +1,6 @@
 """A toy training: arrays as streams, small autoencoders, and a command that trains, or dies where it is told to.
 
-python toy.py OUT [--die step:N | write:N]
+python toy.py OUT [--die step:N | write:N] [--all]
 """
 
 import json
@@ -70,7 +70,7 @@ def shared_jobs() -> list[Job]:
     still = {"auxk": {"k": 0}}
     matryoshka = {"type": "core.matryoshka", "prefixes": [8, 24, 48]}
     return [
-        Job("topk", "first", parts(**still), 0),
+        Job("still", "first", parts(**still), 0),
         Job("nested", "first", parts(nesting=matryoshka, **still), 1),
         Job("relu", "second", parts("core.relu", penalties=[{"type": "core.l1", "weight": 0.01}]), 2),
     ]
@@ -122,7 +122,7 @@ def main() -> None:
     if "--die" in sys.argv:
         kind, _, number = sys.argv[sys.argv.index("--die") + 1].partition(":")
         _die_at_step(streams, int(number)) if kind == "step" else _die_at_write(int(number))
-    jobs = shared_jobs() if "--shared" in sys.argv else toy_jobs()
+    jobs = shared_jobs() + toy_jobs() if "--all" in sys.argv else toy_jobs()
     config = toy_config(devices=int(os.environ.get("TOY_DEVICES", "1")))
     trained = train(jobs, streams, toy_samples(), config, out, key="toy", progress=False)
     if os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0":
