@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from omnisae.hooks.point import HookPoint
 from omnisae.store.store import Store
 from omnisae.store.writer import StoreWriter
