@@ -11,6 +11,8 @@ import numpy as np
 def clean(value: Any) -> Any:
     """The value as JSON knows it: NaN and infinity become null, floats keep four significant digits."""
     if isinstance(value, np.ndarray):
+        if value.dtype.kind == "f" and value.size and np.isfinite(value).all():
+            return _near(value).tolist()
         value = value.tolist()
     if isinstance(value, np.generic):
         value = value.item()
@@ -24,6 +26,15 @@ def clean(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [clean(item) for item in value]
     return value
+
+
+def _near(values: np.ndarray) -> np.ndarray:
+    """Four significant digits. A whole number over a power of ten prints as the decimal that it is."""
+    values = values.astype(np.float64)
+    size = np.floor(np.log10(np.abs(values), out=np.zeros_like(values), where=values != 0))
+    scale = 10.0 ** np.clip(3 - size, 0, 22)
+    near: np.ndarray = np.round(values * scale) / scale
+    return near
 
 
 def script(name: str, value: Any) -> str:

@@ -51,14 +51,14 @@ class Drawer:
         points = np.asarray(scatter.points, dtype=np.float64)
         name = hashlib.sha256(points.tobytes()).hexdigest()[:16]
         if name not in self._points:
-            chunks.write(self._folder, f"points/{name}", _unit(points).round(4).tolist())
+            chunks.write(self._folder, f"points/{name}", _unit(points).round(4))
             self._points.add(name)
         return {"kind": "scatter", "points": f"points/{name}"} | _sparse(scatter.values)
 
 
-def _sparse(values: Float[np.ndarray, " cell"]) -> dict[str, list[Any]]:
+def _sparse(values: Float[np.ndarray, " cell"]) -> dict[str, np.ndarray]:
     at = np.flatnonzero(values > 0)
-    return {"at": at.tolist(), "v": values[at].tolist()}
+    return {"at": at, "v": values[at]}
 
 
 def _unit(points: Float[np.ndarray, "point 2"]) -> Float[np.ndarray, "point 2"]:

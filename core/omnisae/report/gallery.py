@@ -13,7 +13,7 @@ from omnisae.report.choose import Chosen, examples
 from omnisae.report.drawn import Drawer, example_facts
 from omnisae.report.latents import Entries, Latents
 from omnisae.report.shelf import Shelf
-from omnisae.report.visualizer import Drawing, LatentView, Visualizer
+from omnisae.report.visualizer import Drawing, Firing, LatentView, Visualizer
 
 FOLDER = 1000
 """Latents' chunks in one folder."""
@@ -65,9 +65,10 @@ class Gallery:
 
     def _drawings(self, view: LatentView, entries: Entries, rows: Sequence[int]) -> list[dict[str, Any]]:
         found = []
+        firings = {row: self._latents.firing(entries, row) for row in rows}
         for name, visualizer in list(self._visualizers.items()):
             try:
-                drawn = self._draw(visualizer, view, entries, rows)
+                drawn = self._draw(visualizer, view, firings)
             except Exception as error:  # a plug-in's fault must not cost the user the report
                 self.broken[name] = f"{type(error).__name__}: {error}"
                 del self._visualizers[name]
@@ -76,12 +77,10 @@ class Gallery:
                 found.append(drawn)
         return found
 
-    def _draw(
-        self, visualizer: Visualizer, view: LatentView, entries: Entries, rows: Sequence[int]
-    ) -> dict[str, Any] | None:
+    def _draw(self, visualizer: Visualizer, view: LatentView, firings: Mapping[int, Firing]) -> dict[str, Any] | None:
         if not visualizer.applies(view):
             return None
-        by_row = {row: self._put(visualizer.draw_example(view, self._latents.firing(entries, row))) for row in rows}
+        by_row = {row: self._put(visualizer.draw_example(view, firing)) for row, firing in firings.items()}
         by_row = {row: drawings for row, drawings in by_row.items() if drawings}
         whole = self._put(visualizer.draw_latent(view))
         return {"title": visualizer.title(), "examples": by_row, "latent": whole} if by_row or whole else None

@@ -31,6 +31,7 @@ class Latents:
 
     def __init__(self, postings: "Postings", dataset: Dataset, extractor: Extractor, hook: HookPoint) -> None:
         self.postings, self.dataset, self.extractor, self.hook = postings, dataset, extractor, hook
+        self._axes = hook.axes
         self._example = np.asarray(postings.example)
         self.examples = len(dataset)
 
@@ -85,4 +86,5 @@ class Latents:
         """Where the latent fires within one example."""
         low, high = np.searchsorted(entries.examples, [row, row + 1])
         coords = np.asarray(self.postings.coords[entries.tokens[low:high]])
-        return Firing(row, coords, entries.values[low:high], self.postings.sizes(row))
+        sizes = self.postings.sizes(row)
+        return Firing(row, coords, entries.values[low:high], {axis: sizes[axis] for axis in self._axes})

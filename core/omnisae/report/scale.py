@@ -25,9 +25,10 @@ def table() -> UInt8[np.ndarray, "256 3"]:
     return np.stack([np.interp(where, knots, anchors[:, c]) for c in range(3)], axis=1).round().astype(np.uint8)
 
 
-def codes() -> list[str]:
+@cache
+def codes() -> tuple[str, ...]:
     """The scale as hexadecimal colours, weakest first."""
-    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in table().tolist()]
+    return tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in table().tolist())
 
 
 def colour(share: float) -> str:

@@ -26,7 +26,7 @@ class Firing:
     coords: Int[np.ndarray, "entry axis"]
     values: Float[np.ndarray, " entry"]
     sizes: Mapping[str, int]
-    """The number of steps of this example along each axis."""
+    """The number of steps of this example along each axis, in the order of `coords`."""
 
 
 def _empty(dtype: type) -> np.ndarray:

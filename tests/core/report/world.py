@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Lists:
     def counts(self) -> np.ndarray:
         return np.diff(self.offsets)
 
-    @property
+    @cached_property
     def maxima(self) -> np.ndarray:
         return np.array([self.entries(i)[1].max(initial=0.0) for i in range(self.latents)], dtype=np.float32)
 
@@ -70,6 +71,7 @@ class Discs(Dataset):
         self.colour = random.integers(0, len(COLOURS), n)
         self.centre = random.uniform(0.25, 0.75, (n, 2))
         self.loads: list[int] = []
+        self.grain = random.normal(0, 14, (8, side, side, 1))
         names = list(COLOURS)
         self._labels = [names[c] for c in self.colour]
         self._ids = [f"disc-{i:05d}" for i in range(n)]
@@ -100,18 +102,20 @@ class Discs(Dataset):
         around = np.stack([np.cos(angle), np.sin(angle)], axis=1) * 3
         return {"UMAP": (around + np.random.default_rng(1).normal(size=(self.n, 2))).astype(np.float32)}
 
-    def features(self) -> FeatureTable | None:
-        if not self.maps:
-            return None
+    @cached_property
+    def _table(self) -> FeatureTable:
         values = np.random.default_rng(2).normal(size=(self.n, 40)).astype(np.float32)
         for c in range(len(COLOURS)):
             values[:, c] += 2.0 * (self.colour == c)
         return FeatureTable([*(f"hue {name}" for name in COLOURS), *(f"noise {i}" for i in range(36))], values)
 
+    def features(self) -> FeatureTable | None:
+        return self._table if self.maps else None
+
     def picture(self, row: int) -> np.ndarray:
         y, x = np.mgrid[0 : self.side, 0 : self.side] / self.side
         away = np.hypot(y - self.centre[row, 0], x - self.centre[row, 1])
-        grain = np.random.default_rng(row).normal(0, 14, (self.side, self.side, 1))
+        grain = self.grain[row % len(self.grain)]
         back = np.stack([150 + 60 * y, 160 + 40 * x, 175 - 30 * y], axis=2)
         disc = np.array(list(COLOURS.values())[self.colour[row]], dtype=float)
         return np.clip(np.where((away < 0.2)[..., None], disc, back) + grain, 0, 255).astype(np.uint8)

@@ -5,12 +5,11 @@ Ranks come from the select examples and lengths from the test examples, so that 
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from omnisae.extract.split import SELECT, TEST
 from omnisae.report.visualizer import Drawing, Figure, LatentView, Visualizer
 from omnisae.report.visualizers import svg
-from omnisae.report.visualizers.measures import Contrasts, Ranked, classes
+from omnisae.report.visualizers.measures import Classes, Contrasts, Ranked, classes
+from omnisae.report.visualizers.once import Once
 from omnisae.report.words import clip, short, whole
 
 WIDTH = 420
@@ -24,21 +23,23 @@ class Bars(Visualizer):
     def __init__(self, bars: int = 12, top: int = 200) -> None:
         self.bars = bars
         self._contrasts = Contrasts(top)
+        self._columns_of = Once(lambda dataset: {name: Classes.of(column) for name, column in dataset.labels().items()})
+        self._table_of = Once(lambda dataset: dataset.features())
 
     def title(self) -> str:
         return "What goes with it"
 
     def applies(self, view: LatentView) -> bool:
-        return bool(view.dataset.labels()) or view.dataset.features() is not None
+        return bool(self._columns_of(view.dataset)) or self._table_of(view.dataset) is not None
 
     def draw_latent(self, view: LatentView) -> Sequence[Drawing]:
         select, test = view.known(SELECT), view.known(TEST)
         drawings: list[Drawing] = []
-        for column, labels in view.dataset.labels().items():
-            ranked = classes(np.asarray(labels, dtype=str), view.strength, select, test, self.bars)
+        for column, labels in self._columns_of(view.dataset).items():
+            ranked = classes(labels, view.strength, select, test, self.bars)
             if ranked is not None:
                 drawings.append(self._classes(column, ranked))
-        features = view.dataset.features()
+        features = self._table_of(view.dataset)
         if features is not None:
             ranked = self._contrasts.rank(features, view.strength, select, test, self.bars)
             if ranked is not None:
@@ -57,8 +58,8 @@ class Bars(Visualizer):
     def _features(self, noun: str, ranked: Ranked) -> Figure:
         caption = (
             f"The {noun}s that differ most between the {whole(ranked.n)} test examples in which it is strongest and "
-            f"the other {whole(ranked.rest)}, in standard deviations; ranked on select examples. Band: what as many random "
-            "examples give in 95 of 100 draws."
+            f"the other {whole(ranked.rest)}, in standard deviations; ranked on select examples. Band: what as many "
+            "random examples give in 95 of 100 draws."
         )
         alt = f"Difference by {noun} in standard deviations: " + _spoken(ranked)
         return Figure("text/html", self._draw(ranked, alt, band=ranked.control), caption, alt)

@@ -20,15 +20,16 @@ class Grid(Visualizer):
         return "Heatmap"
 
     def draw_example(self, view: LatentView, firing: Firing) -> Sequence[Drawing]:
-        values = grid(view.hook.axes, firing)
+        values = grid(firing)
         inside = bool((firing.coords >= 0).all()) if firing.coords.size else True
         note = "" if inside else "also fires on special tokens, which have no place in the picture"
         return [Heat(values, firing.row, note, describe(values, view.ceiling))]
 
 
-def grid(axes: Sequence[str], firing: Firing) -> Float[np.ndarray, "y x"]:
+def grid(firing: Firing) -> Float[np.ndarray, "y x"]:
     """The largest value at every place of the grid; 0 where the latent is silent."""
-    y, x = list(axes).index("y"), list(axes).index("x")
+    axes = list(firing.sizes)
+    y, x = axes.index("y"), axes.index("x")
     values = np.zeros((firing.sizes["y"], firing.sizes["x"]), dtype=np.float32)
     placed = (firing.coords >= 0).all(axis=1)
     coords = firing.coords[placed]

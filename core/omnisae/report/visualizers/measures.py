@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from omnisae.extract.dataset import FeatureTable
 
@@ -27,26 +27,39 @@ class Ranked:
     left_out: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """A categorical column: the names of its classes, and the class of every example."""
+
+    names: Sequence[str]
+    which: Int[np.ndarray, " example"]
+
+    @staticmethod
+    def of(column: Sequence[str]) -> "Classes":
+        """The column as a dataset gives it."""
+        names, which = np.unique(np.asarray(column, dtype=str), return_inverse=True)
+        return Classes([str(name) for name in names], which)
+
+
 def classes(
-    labels: np.ndarray,
+    labels: Classes,
     strength: Float[np.ndarray, " example"],
     select: Bool[np.ndarray, " example"],
     test: Bool[np.ndarray, " example"],
     most: int,
 ) -> Ranked | None:
     """The mean strength of every class, ranked on select and measured on test. None where no class can be measured."""
-    names, which = np.unique(labels, return_inverse=True)
-    size = len(names)
+    which, size = labels.which, len(labels.names)
     n_select, n_test = (np.bincount(which[side], minlength=size) for side in (select, test))
     sums = [np.bincount(which[side], weights=strength[side], minlength=size) for side in (select, test)]
-    fit = np.flatnonzero((n_select > 0) & (n_test >= _FEWEST) & (names != ""))
+    fit = np.flatnonzero((n_select > 0) & (n_test >= _FEWEST) & np.array([bool(name.strip()) for name in labels.names]))
     if not len(fit):
         return None
     order = fit[np.argsort(-sums[0][fit] / n_select[fit], kind="stable")]
     shown = order[:most]
     means = sums[1][shown] / n_test[shown]
     return Ranked(
-        [str(names[i]) for i in shown],
+        [labels.names[i] for i in shown],
         means.tolist(),
         n_test[shown].tolist(),
         float(strength[test].mean()),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from omnisae.report.visualizer import Drawing, LatentView, Scatter, Visualizer
+from omnisae.report.visualizers.once import Once
 from omnisae.report.words import percent, plural, short, whole
 
 
@@ -13,12 +14,13 @@ class Map(Visualizer):
 
     def __init__(self, points: int = 4000) -> None:
         self.points = points
+        self._maps = Once(lambda dataset: dataset.embeddings())
 
     def title(self) -> str:
         return "Where it fires among the examples"
 
     def applies(self, view: LatentView) -> bool:
-        return bool(view.dataset.embeddings())
+        return bool(self._maps(view.dataset))
 
     def draw_latent(self, view: LatentView) -> Sequence[Drawing]:
         rows = np.flatnonzero(view.known())
@@ -29,7 +31,7 @@ class Map(Visualizer):
         firing = int((values > 0).sum())
         part = "" if len(rows) == int(view.known().sum()) else f" (a random part of {whole(int(view.known().sum()))})"
         drawings = []
-        for name, points in view.dataset.embeddings().items():
+        for name, points in self._maps(view.dataset).items():
             caption = (
                 f"{name}: {plural(len(rows), 'scored example')}{part}, firing in {whole(firing)} "
                 f"({percent(firing / max(len(rows), 1))}); silent ones grey. Colours end at {short(view.ceiling)}."
