@@ -39,7 +39,7 @@ class Silence(nn.Module):
 
     def listed(self) -> Int[Tensor, " dead"]:
         """The latents that were dead at the last look; some may have fired since."""
-        if self._candidates is None:
+        if self._candidates is None or self._candidates.device != self.candidates.device:
             self._candidates = self.candidates.nonzero()[:, 0]
         return self._candidates
 
