@@ -64,7 +64,7 @@ def train(run: "Run") -> None:
         info = ArtifactInfo(
             hook=points[job.hook],
             tokens=run.config.tokens,
-            parent=None if run.extractor.model is None else run.extractor.fingerprint(),
+            parent=run.extractor.parent(),
             dataset=run.dataset.fingerprint(),
             source=run.source(job.hook).fingerprint(),
             trained={"job": job.name, "seed": job.seed, "tokens": run.config.train.tokens, "key": run.keys["train"]},
