@@ -63,7 +63,7 @@ class Dataset(ABC):
         return {}
 
     def features(self) -> "FeatureTable | None":
-        """Named measurements of every example (genes, attributes) by which a visualizer may describe a latent."""
+        """Named measurements of every example by which a visualizer may describe a latent."""
         return None
 
     def notes(self) -> Sequence[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from omnisae.extract.dataset import Dataset
@@ -21,6 +21,7 @@ from omnisae.interventions.sparse import silent
 if TYPE_CHECKING:
     from omnisae.postings.postings import Postings
 
+Rows = Sequence[int] | Int[np.ndarray, " row"]
 Edit = Callable[[], AbstractContextManager[None]]
 DRAWS = 2000
 """Bootstrap samples behind an interval."""
@@ -29,7 +30,7 @@ MOST_ROWS = 64
 
 
 def loss_recovered(
-    sae: SAE, extractor: Extractor, dataset: Dataset, rows: Sequence[int], *, workers: int | None = None
+    sae: SAE, extractor: Extractor, dataset: Dataset, rows: Rows, *, workers: int | None = None
 ) -> dict[str, Any] | None:
     """How much of the model's own loss survives when the autoencoder's reconstruction stands in for its activations.
 
@@ -142,7 +143,7 @@ def measure(
     extractor: Extractor,
     dataset: Dataset,
     postings: "Postings",
-    rows: Sequence[int],
+    rows: Rows,
     latents: Sequence[int],
     *,
     seed: int = 0,
@@ -165,7 +166,7 @@ def measure(
     return {"loss": recovered, "latents": effects}
 
 
-def _draw(postings: "Postings", latent: int, rows: Sequence[int], seed: int) -> list[int]:
+def _draw(postings: "Postings", latent: int, rows: Rows, seed: int) -> list[int]:
     wanted = np.asarray(rows, dtype=np.int64)
     fires = wanted[np.asarray(postings.strength(latent))[wanted] > 0]
     picked = np.random.default_rng([seed, latent]).permutation(fires)[:MOST_ROWS]
@@ -194,11 +195,11 @@ def _changes(
 
 
 def _losses(
-    extractor: Extractor, dataset: Dataset, rows: Sequence[int], edits: Sequence[Edit], workers: int | None
+    extractor: Extractor, dataset: Dataset, rows: Rows, edits: Sequence[Edit], workers: int | None
 ) -> list[tuple[tuple[int, ...], Float[np.ndarray, "edit example"]]] | None:
     """The loss of every readable example under each edit, batch by batch; None where the model has none."""
     found = []
-    for read, inputs in batches(dataset, extractor, rows, workers):
+    for read, inputs in batches(dataset, extractor, [int(row) for row in rows], workers):
         here = to_device(inputs, _device(extractor))
         under = []
         for entered in edits:
