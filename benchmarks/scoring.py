@@ -3,7 +3,7 @@
     python benchmarks/scoring.py                        # 16,384 latents × 200 concepts × 1 M tokens, k = 32
     python benchmarks/scoring.py --controls --width 512 # and the controls, which are dense products of the width
 
-Prints the seconds of each part (by the clock, and of work on all cores) and the peak memory of the process. Codes follow
+Prints the seconds of each part (by the clock, and of work on all cores) and the peak of memory. Codes follow
 a power law over latents, every concept has latents that follow it, and labels are intervals with instances, of which a
 token carries two on average.
 """
