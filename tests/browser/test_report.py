@@ -147,7 +147,9 @@ def test_a_latents_page_has_its_drawings_its_controls_and_its_effect(small, visi
         assert part in page
     heads = texts(browser, ".data.plain th")
     assert {"Margin", "F1", "Prec.", "Recall", "AUROC", "Neuron", "PCA", "Random", "q"} <= set(heads)
-    assert "0.074" in browser.find_element(By.CSS_SELECTOR, "section[aria-labelledby=effect]").text
+    effect = browser.find_element(By.CSS_SELECTOR, "section[aria-labelledby=effect]").text
+    assert "+0.0741 +0.051 to +0.098 32" in effect
+    assert "those that fire as often, together +0.004" in effect
     assert {"test", "select"} == set(texts(browser, ".card .side"))
 
 

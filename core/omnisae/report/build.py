@@ -19,7 +19,7 @@ from omnisae.hooks.point import HookPoint
 from omnisae.plugins.kinds import VisualizerConfig
 from omnisae.plugins.registry import registry
 from omnisae.report.choose import pictured
-from omnisae.report.columns import CLAIM, LATENT
+from omnisae.report.columns import LATENT, further
 from omnisae.report.facts import Claim, Facts, read
 from omnisae.report.gallery import Gallery
 from omnisae.report.latents import Latents
@@ -88,7 +88,7 @@ def _write(folder: Path, config: RunConfig, facts: Facts, latents: Latents) -> N
             "latents": postings.latents,
             "drawn": len(drawn),
             "made": _made(config, facts, latents),
-            "claim_columns": CLAIM,
+            "claim_columns": further(facts.claims),
             "latent_columns": LATENT,
         },
     )

@@ -65,7 +65,13 @@ def described(columns: Sequence[Column]) -> list[dict[str, Any]]:
 
 def value(claim: Claim, key: str) -> Any:
     """One cell of the concept table."""
-    return getattr(claim, key)
+    return claim.extra[key] if key in claim.extra else getattr(claim, key)
+
+
+def further(claims: Sequence[Claim]) -> tuple[Column, ...]:
+    """The columns of the concept table: the fixed ones, and those of metrics that plug-ins bring."""
+    names = list(claims[0].extra) if claims else []
+    return (*CLAIM, *(Column(name, name, "raw", "a metric of a plug-in; see its documentation") for name in names))
 
 
 def used(columns: Sequence[Column], claims: Sequence[Claim]) -> list[Column]:

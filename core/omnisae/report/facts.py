@@ -38,7 +38,7 @@ _WHOLE = ("latent", "n_select", "n_test")
 class Claim:
     """One row of the concept table: a latent stands for a concept. Chosen on select, measured on test examples.
 
-    `rank` counts the rows of the same concept from 0, the best on the select split first. NaN is "not measured".
+    `rank` counts the rows of the same concept and level from 0, the best on the select split first. NaN is unknown.
     """
 
     latent: int
@@ -60,6 +60,8 @@ class Claim:
     p_value: float
     q_value: float
     rank: int
+    extra: Mapping[str, float] = field(default_factory=dict)
+    """Columns of metrics that plug-ins bring, by name."""
 
     @property
     def controls(self) -> dict[str, float]:
@@ -148,13 +150,15 @@ def _claims(path: Path) -> list[Claim]:
     missing = [name for name in COLUMNS if name not in table.column_names]
     if missing:
         raise RunError(f"{path} lacks the columns {', '.join(missing)}", "run `omnisae score` again")
-    columns = {name: [_typed(name, value) for value in table[name].to_pylist()] for name in COLUMNS}
-    seen: dict[str, int] = {}
+    extra = [name for name in table.column_names if name not in COLUMNS]
+    columns = {name: [_typed(name, value) for value in table[name].to_pylist()] for name in (*COLUMNS, *extra)}
+    seen: dict[tuple[str, str], int] = {}
     claims = []
     for values in zip(*columns.values(), strict=True):
-        row: dict[str, Any] = dict(zip(COLUMNS, values, strict=True))
-        rank = seen[row["concept"]] = seen.get(row["concept"], -1) + 1
-        claims.append(Claim(**row, rank=rank))
+        row: dict[str, Any] = dict(zip(columns, values, strict=True))
+        which = (row["concept"], row["level"])
+        rank = seen[which] = seen.get(which, -1) + 1
+        claims.append(Claim(**{name: row[name] for name in COLUMNS}, rank=rank, extra={n: row[n] for n in extra}))
     return claims
 
 

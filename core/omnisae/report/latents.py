@@ -64,7 +64,7 @@ class Latents:
         strength = np.zeros(self.examples, dtype=np.float32)
         if len(entries.values):
             starts = np.flatnonzero(np.r_[True, np.diff(entries.examples) > 0])
-            strength[entries.examples[starts]] = np.maximum.reduceat(entries.values, starts)
+            strength[entries.examples[starts]] = np.maximum(np.maximum.reduceat(entries.values, starts), 0.0)
         return strength
 
     def view(self, latent: int, entries: Entries, scored: Bool[np.ndarray, " example"]) -> LatentView:

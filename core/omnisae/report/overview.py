@@ -11,7 +11,7 @@ from markupsafe import Markup
 from omnisae.report.facts import CONTROLS, Claim, Facts
 from omnisae.report.notes import convincing
 from omnisae.report.visualizers import svg
-from omnisae.report.words import DASH, chance, percent, plural, share, signed, whole
+from omnisae.report.words import DASH, chance, percent, plural, share, short, signed, whole
 
 SHOWN = 30
 """Concepts in the picture of the overview; the rest stand in the table."""
@@ -33,12 +33,13 @@ class Tile:
 def tiles(facts: Facts, counts: Int[np.ndarray, " latent"], tokens: int) -> list[Tile]:
     """The numbers of health."""
     metrics = facts.metrics
-    n = f"n = {plural(int(metrics.get('tokens_evaluated') or tokens), 'held-out token')}"
+    n = f"n = {plural(int(metrics.get('tokens_evaluated') or tokens), 'test token')}"
     dead = metrics.get("dead_fraction")
     dead = float((counts == 0).mean()) if dead is None and len(counts) else dead
     l0 = metrics.get("l0")
     l0 = float(counts.sum() / tokens) if l0 is None and tokens else l0
-    recovered, loss = metrics.get("loss_recovered"), _loss(facts)
+    recovered, loss = metrics.get("loss_recovered"), facts.loss
+    wiped = "no latent firing" if loss.get("control") == "silent" else "the mean activation everywhere"
     return [
         Tile(
             "Explained variance",
@@ -50,8 +51,8 @@ def tiles(facts: Facts, counts: Int[np.ndarray, " latent"], tokens: int) -> list
         Tile(
             "Loss recovered",
             DASH if recovered is None else share(recovered),
-            loss or ("the model has no loss of its own" if recovered is None else "n: see effects.json"),
-            "0 is the activations wiped out, 1 is the model untouched",
+            _n_of(loss) or (facts.why_no_effects or "the model has no loss of its own" if recovered is None else ""),
+            f"0 is {wiped}, 1 is the model untouched" + _losses(loss),
             "How much of the model's own loss is kept when the reconstruction takes the place of the activations.",
         ),
         Tile(
@@ -64,17 +65,22 @@ def tiles(facts: Facts, counts: Int[np.ndarray, " latent"], tokens: int) -> list
         Tile(
             "Dead latents",
             percent(dead),
-            n,
+            f"n = {plural(tokens, 'held-out token')}",
             f"of {plural(len(counts), 'latent')}",
             "Share of latents that fire on none of the held-out tokens.",
         ),
     ]
 
 
-def _loss(facts: Facts) -> str:
-    loss = facts.loss
-    n = loss.get("n", loss.get("examples"))
-    return f"n = {plural(int(n), 'held-out example')}" if isinstance(n, int | float) else ""
+def _n_of(loss: Mapping[str, Any]) -> str:
+    return f"n = {plural(int(loss['n']), 'test example')}" if loss.get("n") else ""
+
+
+def _losses(loss: Mapping[str, Any]) -> str:
+    three = [loss.get(name) for name in ("zeroed", "spliced", "original")]
+    if any(value is None for value in three):
+        return ""
+    return " (loss {}, {} with the reconstruction, {})".format(*(short(value) for value in three))
 
 
 def density(counts: Int[np.ndarray, " latent"], tokens: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from omnisae.report import chunks
-from omnisae.report.columns import CLAIM, LATENT, Column, described, used, value
+from omnisae.report.columns import LATENT, Column, described, further, used, value
 from omnisae.report.facts import Claim, Facts
 from omnisae.report.latents import Latents
 
@@ -21,7 +21,7 @@ BRIEF = 256
 def write_concepts(folder: Path, facts: Facts) -> None:
     """The concept table: the best latent of every concept first, by margin; then the other kept latents."""
     order = facts.best() + sorted((c for c in facts.claims if c.rank), key=lambda c: (c.rank, c.concept))
-    columns = used(CLAIM, order)
+    columns = used(further(order), order)
     rows = {column.key: [value(claim, column.key) for claim in order] for column in columns}
     rows["rank"] = [claim.rank for claim in order]
     chunks.write(folder, "concepts/0", {"columns": described(columns), "rows": rows, "parts": 1})
@@ -68,7 +68,7 @@ def write_brief(
 ) -> None:
     """What every latent's page says, pictures or none: numbers, concepts, the effect of switching it off."""
     postings, examples = latents.postings, latents.spread()
-    drawn, columns = set(pictured.tolist()), used(CLAIM, list(facts.claims))
+    drawn, columns = set(pictured.tolist()), used(further(facts.claims), facts.claims)
     effects = {int(effect["latent"]): dict(effect) for effect in facts.effects if "latent" in effect}
     scored = int(latents.scored.sum())
     for start in range(0, postings.latents, BRIEF):

@@ -5,13 +5,18 @@ import os
 import re
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from omnisae.errors import RunError
+from omnisae.postings.writer import PostingsWriter
 from omnisae.report import build as building
 from omnisae.report.build import build
-from omnisae.report.facts import read
+from omnisae.report.facts import COLUMNS, read
+from omnisae.report.tables import write_concepts
 from omnisae.report.visualizer import Figure, Visualizer
+from omnisae.tokens.filter import TokenFilter
 
 
 def chunk(run, name):
@@ -40,6 +45,7 @@ def test_overview_says_health_controls_and_warnings_with_their_n(built):
     text = (built.run / "report/index.html").read_text()
     assert "0.873" in text
     assert f"n = {built.postings.n_tokens:,}".replace(",", "\u202f") in text
+    assert "0 is the mean activation everywhere, 1 is the model untouched (loss 1.23, 0.46 with" in text
     assert "have a latent that beats every control" in text
     assert "The concept “purple” was not scored" in text
     assert "1 example could not be read and was skipped: disc-00003" in text
@@ -58,7 +64,7 @@ def test_no_path_of_a_file_is_shown(built):
 def test_nothing_points_to_the_network(built):
     for path in (built.run / "report").rglob("*"):
         if path.suffix in (".html", ".js", ".css"):
-            text = path.read_text()
+            text = path.read_text().replace("http://www.w3.org/2000/svg", "")  # a name, never fetched
             assert not re.search(r"(https?:)?//[a-z0-9-]+\.[a-z]", text.replace("// ", "")), path
 
 
@@ -194,6 +200,37 @@ def test_the_former_report_stays_until_the_new_one_is_whole(world, tmp_path, mon
     build(*made.parts())
     assert not (tmp_path / "report" / "stale.txt").exists()
     assert sorted(os.listdir(tmp_path)) == sorted(set(os.listdir(tmp_path)) - {"report.tmp", "report.old"})
+
+
+def test_concepts_of_one_name_on_two_levels_are_two_and_further_metrics_are_shown(tmp_path):
+    row = dict.fromkeys(COLUMNS, 0.5) | {"latent": 1, "n_select": 9, "n_test": 9, "concept": "a"}
+    rows = [row | {"level": level, "x.metric": 7.25} for level in ("example", "token", "token")]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "concepts.parquet")
+    claims = read(tmp_path).claims
+    assert [(claim.level, claim.rank) for claim in claims] == [("example", 0), ("token", 0), ("token", 1)]
+    write_concepts(tmp_path, read(tmp_path))
+    text = (tmp_path / "data/concepts/0.js").read_text()
+    assert '"x.metric":[7.25,7.25,7.25]' in text
+
+
+def test_real_posting_lists_give_the_same_chunks_as_arrays(world, tmp_path):
+    made = world.make(tmp_path, n=60, side=16, latents=12, grid=4, per_latent=10)
+    build(*made.parts())
+    names = ("latents/0", "brief/0", "pages/0/0", "pages/0/5")
+    arrays = {name: chunk(tmp_path, name) for name in names}
+    lists = made.postings
+    codes = np.zeros((lists.n_tokens, lists.latents), np.float32)
+    for latent in range(lists.latents):
+        tokens, values = lists.entries(latent)
+        codes[tokens, latent] = values
+    rows, latents = codes.nonzero()
+    offsets = np.r_[0, np.cumsum((codes != 0).sum(axis=1))]
+    with PostingsWriter(tmp_path / "codes", lists.hook, TokenFilter(), lists.latents, lists.split) as writer:
+        writer.append(lists.example, lists.coords, lists.role, offsets, latents, codes[rows, latents])
+        made.postings = writer.finish({})
+    build(*made.parts())
+    for name in names:
+        assert chunk(tmp_path, name) == arrays[name]
 
 
 def test_a_damaged_file_is_named(world, tmp_path):

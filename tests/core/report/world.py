@@ -285,8 +285,21 @@ def make(
             "tokens": 1_000_000, "tokens_evaluated": lists.n_tokens, "seed_agreement": 0.871,
             "seconds": {"extract": 12.4, "train": 41.0, "encode": 3.2, "score": 8.8},
         }))  # fmt: skip
-        effects = [{"latent": 0, "n": 32, "loss": 0.412, "loss_off": 0.486, "change": 0.074}]
-        (run / "effects.json").write_text(json.dumps({"loss": {"recovered": 0.941, "n": 128}, "latents": effects}))
+        controls = [{"latent": i, "change": 0.002 * i, "low": -0.003, "high": 0.009, "n": 32} for i in (1, 2, 3)]
+        pooled = {"change": 0.004, "low": 0.001, "high": 0.007, "n": 96}
+        effects = [
+            {
+                "latent": 0,
+                "change": 0.0741,
+                "low": 0.051,
+                "high": 0.098,
+                "n": 32,
+                "controls": controls,
+                "control": pooled,
+            }
+        ]
+        loss = {"original": 0.41, "spliced": 0.46, "zeroed": 1.23, "recovered": 0.941, "control": "mean", "n": 128}
+        (run / "effects.json").write_text(json.dumps({"loss": loss, "latents": effects}))
         store = run / "store" / "blocks.3"
         store.mkdir(parents=True, exist_ok=True)
         skipped = [{"row": 3, "id": dataset.ids[3], "reason": "/secret/place/3.png is truncated"}]

@@ -49,8 +49,20 @@
         el("table.data.plain", {}, el("caption.hidden", {}, "Concepts of this latent"), el("thead", {}, head), el("tbody", {}, ...rows))));
   };
 
-  const EFFECTS = {
-    n: "examples", change: "change of the loss", loss: "loss, model untouched", loss_off: "loss, latent switched off",
+  // The change of the loss with its 95 % interval, on one scale for the latent and those that fire as often.
+  const interval = (measured, low, high) => {
+    const place = (value) => `${(100 * (value - low)) / (high - low)}%`;
+    const svg = (tag, attributes) => {
+      const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+      for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+      return made;
+    };
+    const strip = svg("svg", { width: "100%", height: 18, "aria-hidden": "true", class: "interval" });
+    strip.append(
+      svg("line", { class: "axis", x1: place(0), x2: place(0), y1: 0, y2: 18 }),
+      svg("line", { class: "gap sure", x1: place(measured.low), x2: place(measured.high), y1: 9, y2: 9 }),
+      svg("circle", { class: "mark sure", cx: place(measured.change), cy: 9, r: 4 }));
+    return strip;
   };
   const effect = (facts, run) => {
     const title = "Switching it off";
@@ -58,10 +70,24 @@
       const why = run.why || "measured for the best-scored latents only (score.effects in the config)";
       return section("effect", title, el("p.sub", {}, `Not measured: ${why}.`));
     }
-    const items = Object.entries(facts.effect).filter(([key, value]) => key !== "latent" && (typeof value === "number" || typeof value === "string"));
-    const rows = items.map(([key, value]) => el("div", {}, el("dt", {}, EFFECTS[key] || key.replaceAll("_", " ")),
-      el("dd", {}, typeof value === "number" ? (Number.isInteger(value) ? whole(value) : short(value)) : value)));
-    return section("effect", title, el("dl.made", {}, ...rows));
+    const { effect } = facts;
+    const rows = [["this latent", effect], ["those that fire as often, together", effect.control],
+      ...(effect.controls || []).map((one) => [el("a", { href: `#${one.latent}` }, `latent ${one.latent}`), one])]
+      .filter(([, measured]) => measured && known(measured.change));
+    if (!rows.length) return section("effect", title, el("p.sub", {}, "Not measured: it fires in no example whose loss is known."));
+    const bounds = rows.flatMap(([, m]) => [known(m.low) ? m.low : m.change, known(m.high) ? m.high : m.change]).concat(0);
+    const [least, most] = [Math.min(...bounds), Math.max(...bounds)];
+    const room = (most - least) * 0.06 || 1;
+    const change = (value) => (value > 0 ? "+" : "") + short(value);
+    const lines = rows.map(([name, m]) => el("tr", {}, el("th.words", { scope: "row" }, name), el("td.num", {}, change(m.change)),
+      el("td.num", {}, known(m.low) ? `${change(m.low)} to ${change(m.high)}` : "–"), el("td.num", {}, known(m.n) ? whole(m.n) : "–"),
+      el("td.wide", {}, known(m.low) ? interval(m, least - room, most + room) : null)));
+    return section("effect", title,
+      el("p.sub", {}, "How the model’s own loss changes, on test examples in which a latent fires, when that latent is set to zero. The others are its control: they fire about as often."),
+      el("div.scroller.short", { tabindex: 0, role: "region", "aria-labelledby": "effect" }, el("table.data.plain.effect", {},
+        el("caption.hidden", {}, "Change of the loss when a latent is switched off"),
+        el("thead", {}, el("tr", {}, ...[["Switched off", "words"], ["Change of loss", "num"], ["95 % interval", "num"], ["n", "num"], ["", "wide"]].map(([name, kind]) => el(`th.${kind}`, { scope: "col" }, name)))),
+        el("tbody", {}, ...lines))));
   };
 
   const draw = (drawing, page, run, who) => {
