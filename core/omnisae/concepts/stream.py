@@ -41,8 +41,8 @@ class Truth:
 class Stream:
     """`units[i]` is the unit at position i, `position` the inverse (−1: not here), `blocks` the starts of the blocks.
 
-    Labels by position in compressed rows (`offsets`, `concept`, `instance`; unknown ones apart), and by concept
-    (`concept_offsets` into `order`, which lists the pairs of a concept by position).
+    Labels by position in compressed rows (`offsets`, `concept`, `instance`), and by concept (`concept_offsets` into
+    `order`, which lists the pairs of a concept by position). Unknown labels are kept the same way, apart.
     """
 
     labels: Labels
@@ -57,6 +57,9 @@ class Stream:
     order: Int64[np.ndarray, " pair"]
     concept_offsets: Int64[np.ndarray, " concept+1"]
     pair_position: Int64[np.ndarray, " pair"]
+    unknown_order: Int64[np.ndarray, " unknown"]
+    unknown_concept_offsets: Int64[np.ndarray, " concept+1"]
+    unknown_position: Int64[np.ndarray, " unknown"]
 
     def __len__(self) -> int:
         return len(self.units)
@@ -74,11 +77,8 @@ class Stream:
 
     def known(self, number: int) -> Int64[np.ndarray, " known"]:
         """The positions at which a concept's label is known."""
-        if not len(self.unknown_concept):
-            return np.arange(len(self))
-        unknown = np.repeat(np.arange(len(self)), np.diff(self.unknown_offsets))[self.unknown_concept == number]
         mask = np.ones(len(self), dtype=bool)
-        mask[unknown] = False
+        mask[self.unknown_position[_run(self.unknown_concept_offsets, self.unknown_order, number)]] = False
         return np.flatnonzero(mask)
 
     def truth(self, number: int) -> Truth:
@@ -87,7 +87,7 @@ class Stream:
         place = np.full(len(self), -1, dtype=np.int32)
         place[known] = np.arange(len(known), dtype=np.int32)
         where = place[self._positions(number)].astype(np.int64)
-        pairs = self.order[self.concept_offsets[number] : self.concept_offsets[number + 1]]
+        pairs = _run(self.concept_offsets, self.order, number)
         positives, first = np.unique(where, return_index=True)
         mark = np.zeros(len(known), dtype=np.int32)
         mark[positives] = np.arange(1, len(positives) + 1, dtype=np.int32)
@@ -110,8 +110,7 @@ class Stream:
         return len(np.unique(self.labels.example_of_unit[self.units[positions]]))
 
     def _positions(self, number: int) -> Int64[np.ndarray, " pair"]:
-        pairs = self.order[self.concept_offsets[number] : self.concept_offsets[number + 1]]
-        return np.asarray(self.pair_position[pairs])
+        return np.asarray(self.pair_position[_run(self.concept_offsets, self.order, number)])
 
 
 def stream(labels: Labels, postings: Postings, side: int, block: Int[np.ndarray, " example"]) -> Stream:
@@ -127,8 +126,7 @@ def stream(labels: Labels, postings: Postings, side: int, block: Int[np.ndarray,
     unknown_where, unknown_concept, _ = _ordered(
         position, labels.unknown_unit, labels.unknown_concept, labels.unknown_concept
     )
-    by_concept = np.argsort(concept, kind="stable")
-    counts = np.bincount(concept, minlength=len(labels.concepts))
+    concepts = len(labels.concepts)
     return Stream(
         labels=labels,
         units=units,
@@ -139,9 +137,12 @@ def stream(labels: Labels, postings: Postings, side: int, block: Int[np.ndarray,
         instance=instance,
         unknown_offsets=_offsets(unknown_where, len(units)),
         unknown_concept=unknown_concept,
-        order=by_concept,
-        concept_offsets=np.r_[0, np.cumsum(counts)].astype(np.int64),
+        order=np.argsort(concept, kind="stable"),
+        concept_offsets=_offsets(concept, concepts),
         pair_position=where,
+        unknown_order=np.argsort(unknown_concept, kind="stable"),
+        unknown_concept_offsets=_offsets(unknown_concept, concepts),
+        unknown_position=unknown_where,
     )
 
 
@@ -158,5 +159,13 @@ def _ordered(
     return where[here], concept[here], instance[here]
 
 
-def _offsets(where: Int64[np.ndarray, " pair"], n: int) -> Int64[np.ndarray, " position+1"]:
+def _offsets(where: Int[np.ndarray, " pair"], n: int) -> Int64[np.ndarray, " n+1"]:
+    """Where each of n runs begins among sorted pairs, and the end."""
     return np.asarray(np.r_[0, np.cumsum(np.bincount(where, minlength=n))], dtype=np.int64)
+
+
+def _run(
+    offsets: Int64[np.ndarray, " n+1"], order: Int64[np.ndarray, " pair"], number: int
+) -> Int64[np.ndarray, " run"]:
+    """The pairs of one run."""
+    return order[offsets[number] : offsets[number + 1]]
