@@ -22,9 +22,9 @@ def test_files_are_written_whole(tmp_path: Path) -> None:
 
 def test_an_error_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     write_text(tmp_path / "f", "old")
-    with pytest.raises(KeyError), replacing(tmp_path / "f") as temporary:
-        temporary.write_text("half")
-        raise KeyError
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "f") as temporary:
+        temporary.with_name("elsewhere").write_text("half")  # the file that was promised never comes
+    os.unlink(tmp_path / "elsewhere")
     assert (tmp_path / "f").read_text() == "old"
     assert os.listdir(tmp_path) == ["f"]
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+
 from omnisae.config_file import load
 from omnisae.pipeline import run
 

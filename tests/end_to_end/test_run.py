@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import omnisae
 import pyarrow.parquet as pq
 import pytest
 import yaml
+
+import omnisae
 from omnisae.config_file import load
 from omnisae.errors import OmnisaeError, RunError, StoreError, TrainingError
 from omnisae.lock import run_lock

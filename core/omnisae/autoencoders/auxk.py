@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from omnisae.autoencoders.batchwide import batch_variance
 from omnisae.autoencoders.sparse import Entries, Preactivations, decode_entries, encode_entries
 from omnisae.autoencoders.topk import row_top
 
@@ -88,5 +89,5 @@ def auxiliary_loss(
     nothing = torch.zeros_like(centred[0])
     raw = encode_entries(values.reshape(-1).to(centred.dtype), centred, encoder, bias, nothing, entries)
     guess = decode_entries(torch.relu(raw), decoder, entries)
-    variance = (residual - residual.mean(0)).square().sum()
+    variance = batch_variance(residual)
     return (residual - guess).square().sum() / variance.clamp(min=torch.finfo(variance.dtype).tiny)

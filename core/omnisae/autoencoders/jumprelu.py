@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from omnisae.autoencoders.activation import Activation
+from omnisae.autoencoders.batchwide import batch_mean
 
 
 class JumpReLU(Activation):
@@ -43,7 +44,7 @@ class JumpReLU(Activation):
 
     def losses(self, pre: Float[Tensor, "token latent"]) -> dict[str, Float[Tensor, ""]]:
         fires: Tensor = _Fires.apply(pre, self.threshold, self.bandwidth)
-        return {"l0_target": self.weight * (fires.sum(1).mean() / self.l0 - 1).square()}
+        return {"l0_target": self.weight * (batch_mean(fires.sum(1).mean()) / self.l0 - 1).square()}
 
     @torch.no_grad()
     def initialise(self, pre: Float[Tensor, "token latent"], scale: float) -> None:

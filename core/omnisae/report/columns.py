@@ -26,6 +26,7 @@ CLAIM = (
     Column("level", "Level", "text", "what is counted: whole examples, or single tokens"),
     _LATENT,
     Column("margin", "Margin", "signed", "F1 less that of the best control; the table's order"),
+    Column("q_value", "q", "chance", "p corrected for the number of tests (Benjamini–Hochberg)"),
     Column("f1", "F1", "share", "harmonic mean of precision and recall, on test examples"),
     Column("precision", "Prec.", "share", "of what the latent marks, the share that has the concept"),
     Column("recall", "Recall", "share", "of what has the concept, the share that the latent marks"),
@@ -42,7 +43,6 @@ CLAIM = (
     Column("n_select", "n select", "count", "select examples or tokens with a known label, on which latent was chosen"),
     Column("threshold", "Thresh.", "share", "where the latent counts as on, as a share of its largest value on select"),
     Column("p_value", "p", "chance", "how often permuted labels score as high"),
-    Column("q_value", "q", "chance", "p corrected for the number of tests (Benjamini–Hochberg)"),
 )
 LATENT = (
     _LATENT,

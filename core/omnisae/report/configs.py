@@ -62,7 +62,7 @@ class HistogramConfig(VisualizerConfig):
     """How often the latent takes which value, counts on a log scale."""
 
     type: Literal["core.histogram"] = "core.histogram"
-    bins: int = Field(40, gt=1, description="bins between zero and the latent's largest value")
+    bins: int = Field(40, gt=1, description="bins between zero and the latent's largest value, at most")
 
     def build(self) -> "Visualizer":
         from omnisae.report.visualizers.histogram import Histogram

@@ -25,7 +25,7 @@ class Drawer:
 
     def put(self, drawing: Drawing) -> dict[str, Any]:
         """One drawing."""
-        words = {"caption": drawing.caption, "alt": drawing.alt}
+        words = {"caption": drawing.caption, "alt": drawing.alt, "title": drawing.title}
         if isinstance(drawing, Heat):
             return words | self._heat(drawing)
         if isinstance(drawing, Scatter):

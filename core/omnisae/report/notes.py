@@ -10,6 +10,8 @@ from omnisae.report.words import clip, percent, plural, share, whole
 FEW = 20
 """Positive test examples below which a score may be luck."""
 Q = 0.05
+NOTES = 12
+"""Notes of the scoring that are written out."""
 
 
 def convincing(claim: Claim) -> bool:
@@ -83,8 +85,9 @@ def _concepts(facts: Facts) -> list[str]:
     ]
     if few:
         said.append(f"Fewer than {FEW} positive test examples, so the scores are uncertain: {_some(few)}.")
-    said += [str(note) for note in facts.concepts.get("notes", [])]
-    return said
+    notes = [str(note) for note in facts.concepts.get("notes", [])]
+    more = [f"And {plural(len(notes) - NOTES, 'further note')}, in concepts.json."] if len(notes) > NOTES else []
+    return said + notes[:NOTES] + more
 
 
 def _examples(facts: Facts, sides: Mapping[str, int], unreadable: Sequence[str]) -> list[str]:

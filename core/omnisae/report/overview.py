@@ -97,7 +97,7 @@ def density(counts: Int[np.ndarray, " latent"], tokens: int) -> dict[str, Any]:
         return _LEFT + inner * (value - low) / -low
 
     parts = []
-    for tick in svg.ticks(0, high, 4):
+    for tick in svg.ticks(0, high, 4, counts=True):
         y = _TOP + tall * (1 - tick / high)
         parts.append(svg.line(_LEFT, y, WIDTH - _RIGHT, y, kind="gridline"))
         parts.append(svg.text(_LEFT - 6, y + 4, whole(tick), anchor="end"))

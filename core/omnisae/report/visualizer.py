@@ -64,13 +64,15 @@ class Figure:
     """One finished drawing. `data` are the file's bytes (PNG, JPEG, SVG text) or an HTML fragment whose text is escaped
     (SVG within HTML takes the page's colours, see docs/report.md).
 
-    `caption` says what is shown, with its n; `alt` says it for a screen reader.
+    `caption` says what is shown, with its n; `alt` says it for a screen reader. `title` heads a drawing
+    over the dataset; empty: the visualizer's own.
     """
 
     media: Literal["image/png", "image/jpeg", "image/svg+xml", "text/html"]
     data: bytes
     caption: str = ""
     alt: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Heat:
     row: int
     caption: str = ""
     alt: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class Scatter:
     values: Float[np.ndarray, " point"]
     caption: str = ""
     alt: str = ""
+    title: str = ""
 
 
 Drawing = Figure | Heat | Scatter

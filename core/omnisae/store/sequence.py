@@ -1,13 +1,11 @@
-"""The tokens of a store in the dataset's order, batch by batch, read ahead by a thread."""
+"""The tokens of a store in the dataset's order, batch by batch."""
 
-from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from omnisae.store.buffers import Lender
@@ -22,52 +20,21 @@ if TYPE_CHECKING:
     from omnisae.store.store import Store
 
 _CHUNK = 16_384
-"""Rows whose columns are looked at together."""
+"""Rows whose columns are looked at together, and of whose successors the kernel is told."""
+
+_CACHED = 1 << 18
+"""Bytes of 16-bit values that are widened at a time: they are still in the cache where they were just read to."""
 
 
 def sequence(
     store: "Store", keep: TokenFilter, examples: Bool[np.ndarray, " example"] | None, batch: int
 ) -> Iterator[TokenBatch]:
-    """Batches of exactly `batch` tokens (the last may be smaller), fp32; one is read while the one before is used."""
-    wide, narrow = Lender(batch, store.hook.width), _Narrow(store, batch)
-    memories: Lender | _Narrow = wide if DTYPES[store.manifest.dtype] == torch.float32 else narrow
-    batches = _batches(store, keep, examples, batch, memories)
-    with closing(batches), ThreadPoolExecutor(1, "omnisae-read") as thread:
-        coming = thread.submit(next, batches, None)
-        while (found := coming.result()) is not None:
-            coming = thread.submit(next, batches, None)
-            rows = len(found.example)
-            memory = found.values
-            if memories is narrow:
-                memory = wide.take()
-                memory[:rows].copy_(found.values[:rows])
-                narrow.give(found.values)
-            yield TokenBatch(wide.lend(memory, rows), found.example, found.coords, found.role)
+    """Batches of exactly `batch` tokens (the last may be smaller), fp32.
 
-
-class _Narrow:
-    """Memory for batches in the store's dtype, which nobody outside sees."""
-
-    def __init__(self, store: "Store", batch: int) -> None:
-        self._shape, self._dtype = (batch, store.hook.width), DTYPES[store.manifest.dtype]
-        self._free: list[Tensor] = []
-
-    def take(self) -> Tensor:
-        return self._free.pop() if self._free else torch.empty(self._shape, dtype=self._dtype)
-
-    def give(self, memory: Tensor) -> None:
-        self._free.append(memory)
-
-
-def _batches(
-    store: "Store",
-    keep: TokenFilter,
-    examples: Bool[np.ndarray, " example"] | None,
-    batch: int,
-    memories: Lender | _Narrow,
-) -> Generator[TokenBatch, None, None]:
-    """Batches whose values stand in the first rows of memory that is taken for them, in the store's dtype."""
-    memory, columns, filled = memories.take(), list[tuple[Tensor, Tensor, Tensor]](), 0
+    There is no thread to read ahead: the kernel is told what comes next, and does.
+    """
+    lender, values = Lender(batch, store.hook.width), _Values(store)
+    memory, columns, filled = lender.take(), list[tuple[Tensor, Tensor, Tensor]](), 0
     for number in range(len(store.manifest.shards)):
         layout = store.layout(number)
         with Reader(layout) as reader:
@@ -78,19 +45,42 @@ def _batches(
                 kept = np.flatnonzero(kept_mask(store, keep, examples, *chunk))
                 while len(kept):
                     rows, kept = kept[: batch - filled], kept[batch - filled :]
-                    reads = in_one_place(start + rows, memory.data_ptr() + filled * layout.row_bytes, layout.row_bytes)
-                    for i, row in enumerate(reads.row.tolist()):
-                        reader.read(row, reads.pieces_of(i))
+                    values.read(reader, start + rows, memory[filled : filled + len(rows)])
                     picked = torch.from_numpy(rows)
                     columns.append((chunk[0][picked], chunk[1][picked], chunk[2][picked]))
                     filled += len(rows)
                     if filled == batch:
-                        yield _joined(memory, columns)
-                        memory, columns, filled = memories.take(), [], 0
+                        yield _batch(lender.lend(memory), columns)
+                        memory, columns, filled = lender.take(), [], 0
     if filled:
-        yield _joined(memory, columns)
+        yield _batch(lender.lend(memory, filled), columns)
 
 
-def _joined(memory: Tensor, columns: list[tuple[Tensor, Tensor, Tensor]]) -> TokenBatch:
+class _Values:
+    """Reads activations and widens them to fp32."""
+
+    def __init__(self, store: "Store") -> None:
+        dtype = DTYPES[store.manifest.dtype]
+        rows = max(1, _CACHED // store.row_bytes)
+        self._narrow = None if dtype == torch.float32 else torch.empty((rows, store.hook.width), dtype=dtype)
+
+    def read(self, reader: Reader, rows: Int[np.ndarray, " row"], out: Float[Tensor, "row width"]) -> None:
+        """Read ascending rows into `out`."""
+        if self._narrow is None:
+            _read(reader, rows, out)
+            return
+        for start in range(0, len(rows), len(self._narrow)):
+            part = rows[start : start + len(self._narrow)]
+            _read(reader, part, self._narrow)
+            out[start : start + len(part)].copy_(self._narrow[: len(part)])
+
+
+def _read(reader: Reader, rows: Int[np.ndarray, " row"], out: Tensor) -> None:
+    reads = in_one_place(rows, out.data_ptr(), reader.layout.row_bytes)
+    for i, row in enumerate(reads.row.tolist()):
+        reader.read(row, reads.pieces_of(i))
+
+
+def _batch(values: Tensor, columns: list[tuple[Tensor, Tensor, Tensor]]) -> TokenBatch:
     example, coords, role = (torch.cat(parts) for parts in zip(*columns, strict=True))
-    return TokenBatch(memory, example, coords, role)
+    return TokenBatch(values, example, coords, role)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from omnisae.errors import ConfigError, DatasetError
 from omnisae_single_cell.plugin import H5adConfig, TableConfig
 

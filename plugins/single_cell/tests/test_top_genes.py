@@ -4,12 +4,13 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
+
 from omnisae.extract.split import SELECT, TEST, TRAIN
 from omnisae.hooks.point import HookPoint
 from omnisae.report.visualizer import LatentView
 from omnisae_single_cell.plugin import H5adConfig
 from omnisae_single_cell.top_genes import TopGenes, welch
-from scipy import stats
 
 
 @settings(max_examples=20, deadline=None)

@@ -13,6 +13,10 @@ from PIL import Image
 HERE = Path(__file__).parent
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("filterwarnings", "ignore:.* has random weights")
+
+
 @pytest.fixture
 def paint() -> Callable[..., Path]:
     """Write a picture of noise: paint(path, (height, width), mode)."""

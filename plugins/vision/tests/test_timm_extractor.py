@@ -234,6 +234,11 @@ def test_random_weights_are_the_same_in_every_process():
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+def test_random_weights_are_told(dataset):
+    with pytest.warns(UserWarning, match="vit_tiny_patch16_224 has random weights: set extractor.pretrained"):
+        TimmConfig(**VIT).build(dataset)
+
+
 def test_half_precision(dataset):
     extractor = TimmConfig(**VIT, dtype="bfloat16", loss="outputs").build(dataset)
     rows, x = inputs(extractor, dataset)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.configs import NoneConfig
 from omnisae.config import AutoencoderConfig, AuxKConfig

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from omnisae.autoencoders.about import describe
 from omnisae.autoencoders.artifact import Artifact, ArtifactInfo, _digest, annotate, save
 from omnisae.autoencoders.autoencoder import Autoencoder
@@ -25,7 +27,6 @@ from omnisae.errors import ArtifactError, PluginError
 from omnisae.hooks.point import HookPoint
 from omnisae.testing.planted import planted
 from omnisae.tokens.filter import TokenFilter, TokenFilters
-from safetensors.torch import load_file, save_file
 
 X = planted(8, 16, 3, 256, 3)[0]
 INFO = ArtifactInfo(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.auxk import REFRESH, Silence
 from omnisae.autoencoders.configs import StandardConfig, TopKConfig

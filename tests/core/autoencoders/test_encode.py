@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from omnisae.autoencoders import sparse
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.codes import Codes

@@ -6,13 +6,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
+
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.configs import LayerNormConfig, NoneConfig, StandardConfig, TopKConfig
 from omnisae.autoencoders.initialise import geometric_median, unit_directions
 from omnisae.config import AutoencoderConfig
 from omnisae.errors import TrainingError
 from omnisae.testing.planted import planted
-from scipy.optimize import minimize
 
 X = planted(8, 16, 3, 512, 3)[0] * 4 + 2
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from omnisae.autoencoders.agreement import mean_max_cosine
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.configs import BatchTopKConfig, JumpReLUConfig, MatryoshkaConfig, StandardConfig, TopKConfig

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from omnisae.autoencoders import presets
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.configs import (

@@ -4,6 +4,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
 from omnisae.autoencoders import sparse
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.batchtopk import _by_merging, _by_rows
@@ -17,9 +21,6 @@ from omnisae.autoencoders.configs import (
 )
 from omnisae.config import AuxKConfig
 from omnisae.testing.planted import planted
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 X = planted(8, 16, 3, 40, 3)[0].double()
 RULES = [TopKConfig(k=3), BatchTopKConfig(k=3)]

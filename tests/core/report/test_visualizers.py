@@ -144,6 +144,7 @@ def test_known_examples_are_those_scored(world):
 
 
 def test_ticks_are_round_and_inside():
-    assert ticks(0, 11.5) == [0, 2.5, 5, 7.5, 10]
+    assert ticks(0, 11.5) == [0, 5, 10]
     assert ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     assert ticks(3, 3) == [3]
+    assert ticks(0, 3, counts=True) == [0, 1, 2, 3]

@@ -9,8 +9,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from omnisae.store.store import Store
 from stores import write
+
+from omnisae.store.store import Store
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 import fsspec
 import pytest
 import torch
+from stores import HOOK, number, shard_mb, tokens
 
 from omnisae.errors import StoreError
 from omnisae.store.inspect import describe
@@ -16,7 +17,6 @@ from omnisae.store.key import content_key
 from omnisae.store.store import Store
 from omnisae.store.writer import StoreWriter
 from omnisae.tokens.filter import TokenFilter
-from stores import HOOK, number, shard_mb, tokens
 
 ALL = TokenFilter(roles=("content", "cls"))
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stores import PER_EXAMPLE, number, tokens, write
 
 import omnisae.store.index as index
 import omnisae.store.scatter as scatter
 from omnisae.errors import StoreError
 from omnisae.store.store import Store
 from omnisae.tokens.filter import TokenFilter
-from stores import PER_EXAMPLE, number, tokens, write
 
 ALL = TokenFilter(roles=("content", "cls"))
 EXAMPLES = 60
@@ -185,8 +185,7 @@ def test_a_shard_that_shrinks_while_it_is_read_is_named_by_next(store: Store) ->
     path = Path(store.path) / store.manifest.shards[2].name
     path.write_bytes(path.read_bytes()[:4200])
     with pytest.raises(StoreError, match=r"shard-00002.safetensors: this shard is truncated"):
-        for _ in range(100):
-            stream.next()
+        [stream.next() for _ in range(100)]
     with pytest.raises(StoreError, match="truncated"):
         stream.next()
     with pytest.raises(StoreError, match="truncated"):

@@ -11,13 +11,13 @@ import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stores import HOOK, PER_EXAMPLE, number, shard_mb, tokens, write
 
 from omnisae.errors import StoreError
 from omnisae.store.store import Store
 from omnisae.store.writer import StoreWriter
 from omnisae.tokens.batch import TokenBatch
 from omnisae.tokens.filter import TokenFilter
-from stores import HOOK, PER_EXAMPLE, number, shard_mb, tokens, write
 
 ALL = TokenFilter(roles=("content", "cls"))
 

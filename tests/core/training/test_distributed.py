@@ -3,10 +3,11 @@ import socket
 
 import pytest
 import torch
+from safetensors.torch import load_file
+
 from omnisae.errors import ConfigError
 from omnisae.training import launch
 from omnisae.training.trainer import train
-from safetensors.torch import load_file
 
 pytestmark = pytest.mark.slow
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from omnisae.hooks.point import HookPoint
 from omnisae.store.store import Store
 from omnisae.store.writer import StoreWriter

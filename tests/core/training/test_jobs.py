@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+
 from omnisae.config import AutoencoderConfig, RunConfig, TrainConfig
 from omnisae.errors import ConfigError
 from omnisae.hooks.point import HookPoint

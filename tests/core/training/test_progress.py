@@ -1,9 +1,10 @@
 import io
 
 import pytest
+from rich.console import Console
+
 from omnisae.training import progress
 from omnisae.training.progress import Bar
-from rich.console import Console
 
 
 def _line(step, **figures):

@@ -6,9 +6,10 @@ import threading
 
 import pytest
 import torch
+from safetensors.torch import load_file
+
 from omnisae.errors import StoreError, TrainingError
 from omnisae.training.trainer import train
-from safetensors.torch import load_file
 
 
 def _train(toy, out, *, key="toy", observe=None, jobs=None, **fields):

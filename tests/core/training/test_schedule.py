@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omnisae.config import TrainConfig
 from omnisae.training.schedule import rate, steps
 

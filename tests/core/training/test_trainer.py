@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+
 from omnisae.errors import ConfigError, StoreError, TrainingError
 from omnisae.training.trainer import discard, train
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
+
 from omnisae.config import AutoencoderConfig, TrainConfig
 from omnisae.store.source import TokenStream
 from omnisae.training.jobs import Job
-from safetensors.torch import save_file
 
 WIDTH, LATENTS, BATCH, STEPS = 16, 48, 32, 60
 HOOKS = ("first", "second")
@@ -66,13 +67,15 @@ def toy_jobs() -> list[Job]:
 
 
 def shared_jobs() -> list[Job]:
-    """Jobs whose loss is a mean over tokens, so that shares of a batch average to the whole."""
+    """Jobs of which shares of a batch average to the whole: all but BatchTopK, which picks per share."""
     still = {"auxk": {"k": 0}}
     matryoshka = {"type": "core.matryoshka", "prefixes": [8, 24, 48]}
     return [
         Job("still", "first", parts(**still), 0),
         Job("nested", "first", parts(nesting=matryoshka, **still), 1),
         Job("relu", "second", parts("core.relu", penalties=[{"type": "core.l1", "weight": 0.01}]), 2),
+        Job("revived", "second", parts(), 3),
+        Job("jump", "second", parts("core.jumprelu"), 4),
     ]
 
 

@@ -96,7 +96,7 @@
       heats.push(heat);
       return heat;
     }
-    if (drawing.kind === "scatter") return omnisae.scatter(drawing, page.ceiling, run);
+    if (drawing.kind === "scatter") return el("div", {}, omnisae.scatter(drawing, page.ceiling, run), ramp(page, run));
     if (drawing.kind === "file") return el("img", { src: drawing.src, alt: drawing.alt, loading: "lazy" });
     const holder = el("div.drawn");
     holder.innerHTML = drawing.html; // made by a visualizer, which escapes its text; the page's policy runs no script in it
@@ -124,12 +124,17 @@
     return el(kind, {}, ...rows.map((row) => card(row, page, run)));
   };
 
-  const legend = (page, run) => {
+  const ramp = (page, run) => {
     const stops = run.scale.filter((_, i) => i % 15 === 0);
-    const bar = el("div.colourbar", { role: "img", "aria-label": `Colour scale from 0 to ${short(page.ceiling)}, the same in all drawings of this latent` },
+    return el("div.colourbar", { role: "img", "aria-label": `Colour scale from 0 to ${short(page.ceiling)}, the same in all drawings of this latent` },
       el("span.ramp", { style: `background:linear-gradient(90deg, ${stops.join(",")})` }),
       el("span.marks", { "aria-hidden": "true" }, ...[0, 0.25, 0.5, 0.75, 1].map((share) => el("span", {}, short(share * page.ceiling)))));
+  };
+
+  const legend = (page, run) => {
     const kinds = page.drawings.flatMap((group) => Object.values(group.examples).flat()).map((drawing) => drawing.kind);
+    if (!kinds.length) return null;
+    const bar = ramp(page, run);
     if (!kinds.includes("heat")) return el("div.legendbar", {}, bar);
     const modes = el("div.modes", { role: "group", "aria-label": "How heatmaps are drawn" });
     for (const [name, soft] of [["Smooth", true], ["Per patch", false]]) {
@@ -154,7 +159,7 @@
 
   const panels = (page, run) => {
     const made = page.drawings.flatMap((group) => group.latent.map((drawing) =>
-      el("figure.panel", {}, el("h3", {}, group.title), draw(drawing, page, run, ""), el("figcaption", {}, drawing.caption))));
+      el("figure.panel", {}, el("h3", {}, drawing.title || group.title), draw(drawing, page, run, ""), el("figcaption", {}, drawing.caption))));
     return made.length ? section("dataset", "Over the whole dataset", el("div.panels", {}, ...made)) : null;
   };
 
@@ -162,7 +167,7 @@
     const random = page.bands.some((band) => band.rows.length);
     return [
       section("top", "Top examples", el("p.sub", {}, `The ${number(page.top.length, "held-out example", "held-out examples")} in which it is strongest, of ${whole(page.firing)} in which it fires.`),
-        legend(page, run), cards(page.top, page, run)),
+        ...[legend(page, run), cards(page.top, page, run)].filter(Boolean)),
       random ? section("random", "Random examples", el("p.sub", {}, "Picked at random from every quarter of the examples in which it fires, by its strength there. What it means must hold here too."), el("div.quarters", {}, ...bands(page, run))) : null,
     ];
   };

@@ -13,7 +13,7 @@ from omnisae.report.visualizers.once import Once
 from omnisae.report.words import clip, short, whole
 
 WIDTH = 420
-_LEFT, _RIGHT, _TOP, _ROW = 150, 56, 18, 22
+_LEFT, _RIGHT, _TOP, _ROW = 158, 56, 18, 22
 
 
 class Bars(Visualizer):
@@ -53,7 +53,7 @@ class Bars(Visualizer):
             f"Line: the mean over all of them, {short(ranked.control)}.{left_out}"
         )
         alt = f"Mean strength by {column}: " + _spoken(ranked) + f"; over all examples {short(ranked.control)}"
-        return Figure("text/html", self._draw(ranked, alt), caption, alt)
+        return Figure("text/html", self._draw(ranked, alt), caption, alt, f"Strength by {column}")
 
     def _features(self, noun: str, ranked: Ranked) -> Figure:
         caption = (
@@ -62,7 +62,9 @@ class Bars(Visualizer):
             "random examples give in 95 of 100 draws."
         )
         alt = f"Difference by {noun} in standard deviations: " + _spoken(ranked)
-        return Figure("text/html", self._draw(ranked, alt, band=ranked.control), caption, alt)
+        return Figure(
+            "text/html", self._draw(ranked, alt, band=ranked.control), caption, alt, f"The {noun}s that go with it"
+        )
 
     def _draw(self, ranked: Ranked, alt: str, band: float = 0.0) -> bytes:
         height = _TOP + _ROW * len(ranked.names) + 8

@@ -28,7 +28,9 @@ class Histogram(Visualizer):
         return len(view.values) > 0 and view.ceiling > 0
 
     def draw_latent(self, view: LatentView) -> Sequence[Drawing]:
-        counts, edges = np.histogram(view.values, bins=self.bins, range=(0.0, view.ceiling))
+        # Few values in many bins are a comb that shows nothing.
+        bins = min(self.bins, max(8, int(2 * math.sqrt(len(view.values)))))
+        counts, edges = np.histogram(view.values, bins=bins, range=(0.0, view.ceiling))
         n = len(view.values)
         of = f" of {plural(view.tokens, 'scored token')} ({percent(n / view.tokens)})" if view.tokens else ""
         middle = float(np.median(view.values))

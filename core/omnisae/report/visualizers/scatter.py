@@ -37,5 +37,7 @@ class Map(Visualizer):
                 f"({percent(firing / max(len(rows), 1))}); silent ones grey. Colours end at {short(view.ceiling)}."
             )
             alt = f"Map {name} of {plural(len(rows), 'example')}; the latent fires in {whole(firing)} of them"
-            drawings.append(Scatter(np.asarray(points, dtype=np.float32)[rows], values, caption, alt))
+            drawings.append(
+                Scatter(np.asarray(points, dtype=np.float32)[rows], values, caption, alt, f"On the map {name}")
+            )
         return drawings

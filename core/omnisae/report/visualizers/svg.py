@@ -38,12 +38,12 @@ def drawing(width: float, height: float, parts: Sequence[str], *, alt: str) -> b
     return (head + "".join(parts) + "</svg>").encode()
 
 
-def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """At most `most` + 1 round values within low…high."""
+def ticks(low: float, high: float, most: int = 5, *, counts: bool = False) -> list[float]:
+    """At most `most` + 1 round values within low…high; whole ones for counts."""
     if not high > low:
         return [low]
-    rough = (high - low) / most
+    rough = max((high - low) / most, 1.0) if counts else (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]

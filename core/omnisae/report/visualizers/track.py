@@ -43,7 +43,7 @@ class Track(Visualizer):
             x = _LEFT + wide * step + (wide - bar) / 2
             parts.append(svg.rect(x, base - tall * share, bar, tall * share, kind="level", fill=colour(share), tip=tip))
         parts.append(svg.line(_LEFT, base, WIDTH - _RIGHT, base, kind="axis"))
-        for step in {1, *(round(t) for t in svg.ticks(1, steps, 6)), steps} - {0}:
+        for step in {1, *(round(t) for t in svg.ticks(1, steps, 6, counts=True)), steps} - {0}:
             if step in (1, steps) or 0.06 * steps < step < 0.94 * steps:
                 x = _LEFT + wide * (step - 0.5)
                 anchor = "start" if step == 1 else "end" if step == steps else "middle"

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import anndata
 import numpy as np
 import pandas as pd
+
 from omnisae.errors import DatasetError, did_you_mean
 from omnisae.extract.dataset import Dataset, Example, FeatureTable
 from omnisae.store.key import content_key
 
 if TYPE_CHECKING:
     from omnisae.concepts.annotations import Annotations
-
     from omnisae_single_cell.plugin import H5adConfig
 
 BUNDLED = {"pbmc68k_reduced": "10x_pbmc68k_reduced.h5ad"}

@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from omnisae.atomic import write_bytes
-from omnisae.store.key import content_key
 from safetensors.torch import load_file, save
 from torch import Tensor
+
+from omnisae.atomic import write_bytes
+from omnisae.store.key import content_key
 
 
 def _file(key: Any) -> Path:

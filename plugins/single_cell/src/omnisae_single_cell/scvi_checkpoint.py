@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from omnisae.errors import ArtifactError
 from torch import Tensor
+
+from omnisae.errors import ArtifactError
 
 
 @dataclass(frozen=True)

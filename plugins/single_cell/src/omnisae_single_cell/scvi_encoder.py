@@ -9,19 +9,18 @@ import anndata
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
+
 from omnisae.errors import ArtifactError, DatasetError, HookError, PluginError
 from omnisae.extract.dataset import Dataset, Example
 from omnisae.extract.module import ModuleExtractor
 from omnisae.hooks.point import HookPoint
-from torch import Tensor
-
 from omnisae_single_cell.h5ad import H5adDataset
 from omnisae_single_cell.scvi_checkpoint import read_checkpoint
 from omnisae_single_cell.tables import cells_of
 
 if TYPE_CHECKING:
     from omnisae.config import HookConfig
-
     from omnisae_single_cell.plugin import ScviConfig
 
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from omnisae.errors import ConfigError
 from omnisae.extract.dataset import Dataset
 from omnisae.extract.table import TableExtractor
-
 from omnisae_single_cell.h5ad import H5adDataset
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy import stats
+
 from omnisae.extract.split import SELECT, TEST
 from omnisae.report.visualizer import Figure, LatentView, Visualizer
-from scipy import stats
 
 SHARE = 0.5
 """Cells count as a latent's own where it reaches this share of its largest value."""

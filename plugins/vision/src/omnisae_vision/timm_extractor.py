@@ -1,5 +1,6 @@
 """The extractor `vision.timm`."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,11 @@ class TimmExtractor(ModuleExtractor):
         import timm
 
         built = weights.build(config)
+        if built.source == "random":
+            warnings.warn(
+                f"{config.model} has random weights: set extractor.pretrained: true, or extractor.checkpoint",
+                stacklevel=2,
+            )
         self.dtype = getattr(torch, config.dtype)
         super().__init__(built.model.to(self.dtype), batch_size=config.batch_size, device=config.device)
         self.config = config
