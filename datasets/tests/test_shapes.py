@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from omnisae.errors import DatasetError
 from omnisae_datasets import checkpoint, resolve
 from omnisae_datasets.__main__ import main
 from omnisae_datasets.shapes.render import render
 from omnisae_datasets.shapes.scene import COLOURS, CONCEPTS, SIZE, scene
 from omnisae_datasets.shapes.truth import truth
-from PIL import Image
 
 
 @pytest.fixture(autouse=True)
@@ -169,8 +170,9 @@ def test_the_shipped_model_is_as_good_as_its_card_says():
     import json
 
     import timm
-    from omnisae_datasets.shapes.train import measure
     from safetensors.torch import load_file
+
+    from omnisae_datasets.shapes.train import measure
 
     path = checkpoint("world:shapes", "vit_shapes_tiny")
     card = json.loads(path.with_suffix(".json").read_text())

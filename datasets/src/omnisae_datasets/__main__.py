@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from omnisae.errors import DatasetError, OmnisaeError
-
 from omnisae_datasets.worlds import WORLDS, find
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from omnisae.errors import DatasetError, did_you_mean
-
 from omnisae_datasets.world import World
 
 WORLDS = ("shapes",)

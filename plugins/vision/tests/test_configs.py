@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from omnisae.config_file import load
 from omnisae.errors import HookError
 from omnisae_vision.plugin import ImageFolderConfig, TimmConfig

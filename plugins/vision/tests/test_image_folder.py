@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from omnisae.concepts.annotations import Mask
 from omnisae.errors import DatasetError, PluginError, UnreadableExample
 from omnisae.testing import DatasetTests
 from omnisae_vision.plugin import ImageFolderConfig
-from PIL import Image
 
 
 class TestConformance(DatasetTests):

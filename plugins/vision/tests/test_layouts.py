@@ -1,6 +1,7 @@
 """Layouts are found from the model, at any picture size, and refused where the model does not decide."""
 
 import pytest
+
 from omnisae.config import HookConfig
 from omnisae.errors import HookError
 from omnisae_vision.plugin import ImageFolderConfig, TimmConfig

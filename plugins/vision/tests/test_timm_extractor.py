@@ -5,6 +5,9 @@ import csv
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import save_file
+
 from omnisae.config import HookConfig
 from omnisae.errors import ConfigError, DatasetError
 from omnisae.extract.dataset import Example
@@ -12,8 +15,6 @@ from omnisae.extract.loading import batches
 from omnisae.testing import ExtractorTests, PluginTests
 from omnisae_vision.plugin import ImageFolderConfig, TimmConfig
 from omnisae_vision.weights import build as build_model
-from PIL import Image
-from safetensors.torch import save_file
 
 TINY = {"embed_dim": 32, "depth": 2, "num_heads": 2}
 VIT = {"model": "vit_tiny_patch16_224", "image_size": 64, "arguments": TINY, "device": "cpu"}

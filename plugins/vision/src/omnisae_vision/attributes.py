@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
-from omnisae.errors import DatasetError, did_you_mean
 
+from omnisae.errors import DatasetError, did_you_mean
 from omnisae_vision.names import Names
 from omnisae_vision.tables import Table
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Integer
-from omnisae.errors import DatasetError, UnreadableExample
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from omnisae.errors import DatasetError, UnreadableExample
 
 
 def read(path: Path, *, exif: bool = False) -> Image.Image:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
 from omnisae.concepts.annotations import Annotations
 from omnisae.errors import DatasetError, did_you_mean
 from omnisae.extract.dataset import Dataset, Example
-
 from omnisae_vision import decode, folder, tables, world
 from omnisae_vision.attributes import Attributes, attributes
 from omnisae_vision.masks import Masks

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from omnisae.errors import HookError
-from omnisae.hooks.point import View
 from torch import Tensor, nn
 
+from omnisae.errors import HookError
+from omnisae.hooks.point import View
 from omnisae_vision.probing import Grid, Probe
 
 Declared = tuple[str, dict[str, int]]

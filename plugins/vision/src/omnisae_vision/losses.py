@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
-from omnisae.errors import DatasetError, did_you_mean
-from omnisae.extract.dataset import Dataset
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity, cross_entropy
+
+from omnisae.errors import DatasetError, did_you_mean
+from omnisae.extract.dataset import Dataset
 
 Outputs = Float[Tensor, "example c"]
 Each = Float[Tensor, " example"]

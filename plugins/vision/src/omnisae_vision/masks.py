@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Integer
+
 from omnisae.concepts.annotations import Mask, Region
 from omnisae.errors import DatasetError
-
 from omnisae_vision.decode import read_mask, size
 from omnisae_vision.names import Names
 from omnisae_vision.tables import Table

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import Field
+
 from omnisae.plugins.hookspecs import hookimpl
 from omnisae.plugins.kinds import DatasetConfig, ExtractorConfig
-from pydantic import Field
 
 if TYPE_CHECKING:
     from omnisae.extract.dataset import Dataset

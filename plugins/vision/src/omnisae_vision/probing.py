@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from omnisae.hooks.point import View
 from torch import Tensor, nn
+
+from omnisae.hooks.point import View
 
 Grid = tuple[int, int]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
+
 from omnisae.errors import DatasetError, did_you_mean
 
 UNKNOWN = frozenset({"", "na", "nan", "n/a", "null", "none"})

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
 from omnisae.errors import ConfigError, DatasetError
 from omnisae.extract.dataset import Dataset, Example
 from omnisae.extract.module import ModuleExtractor
 from omnisae.hooks.point import View
-from torch import Tensor
-
 from omnisae_vision import losses, weights
 from omnisae_vision.geometry import Geometry, as_picture, pixels
 from omnisae_vision.layouts import Layouts

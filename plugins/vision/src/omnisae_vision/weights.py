@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omnisae.errors import ConfigError, did_you_mean
 from torch import Tensor, nn
 
+from omnisae.errors import ConfigError, did_you_mean
 from omnisae_vision import world
 from omnisae_vision.plugin import TimmConfig
 
