@@ -87,7 +87,6 @@ class Facts:
     claims: Sequence[Claim] = ()
     concepts: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    health: Mapping[str, Any] = field(default_factory=dict)
     effects: Sequence[Mapping[str, Any]] = ()
     loss: Mapping[str, Any] = field(default_factory=dict)
     why_no_effects: str = ""
@@ -118,14 +117,20 @@ def read(run: Path) -> Facts:
     return Facts(
         claims=_claims(run / "concepts.parquet"),
         concepts=_json(run / "concepts.json") or {},
-        metrics=_json(run / "metrics.json") or {},
-        health=_json(run / "codes" / "health.json") or {},
+        metrics=_health(run / "codes" / "health.json") | (_json(run / "metrics.json") or {}),
         effects=effects.get("latents") or [],
         loss=effects.get("loss") or {},
         why_no_effects=str(effects.get("why", "")),
         # A further autoencoder's findings lie two floors below the run's folder.
         skipped=_skipped(next((f / "store" for f in (run, *run.parents[:2]) if (f / "store").is_dir()), run / "store")),
     )
+
+
+def _health(path: Path) -> dict[str, Any]:
+    """What the encoding measured, under the names of metrics.json: a run may be reported before it is scored."""
+    found = _json(path) or {}
+    names = {"tokens": "tokens_evaluated"} | {name: name for name in ("explained_variance", "l0", "dead_fraction")}
+    return {name: found[key] for key, name in names.items() if key in found}
 
 
 def _json(path: Path) -> Any:

@@ -116,8 +116,14 @@ def test_latents_beyond_the_limit_have_numbers_and_no_pictures(world, tmp_path):
 
 def test_a_bare_run_gives_a_report_that_says_what_is_missing(world, tmp_path):
     made = world.make(tmp_path, n=60, side=16, latents=12, grid=4, per_latent=10, bare=True, maps=False, pictures=False)
+    (tmp_path / "codes").mkdir()
+    (tmp_path / "codes/health.json").write_text(
+        '{"explained_variance": 0.512, "l0": 2, "dead_fraction": 0, "tokens": 7}'
+    )
     build(*made.parts())
     text = (tmp_path / "report/index.html").read_text()
+    assert "0.512" in text
+    assert "n = 7 test tokens" in text
     assert "No concept was scored" in text
     assert "no concepts that could be scored" in text
     assert "loss of its own" in text

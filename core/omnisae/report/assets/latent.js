@@ -112,7 +112,7 @@
     return el("figure.card", {}, ...drawn.map(([, made]) => made),
       el("figcaption", {},
         el("span.value", {}, short(facts.strength)), el("span.id", { title: facts.id }, facts.id),
-        ...labels,
+        labels.length ? el("span.labels", {}, ...labels) : null,
         el(`span.side.${side}`, { title: side === "test" ? "a test example: chose nothing" : "a select example: helped to choose" }, side),
         ...[...new Set(notes)].map((note) => el("span.remark", {}, note))));
   };

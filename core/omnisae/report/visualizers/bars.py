@@ -74,24 +74,24 @@ class Bars(Visualizer):
         def across(value: float) -> float:
             return _LEFT + inner * (value - low) / (high - low)
 
-        parts = []
+        parts, words = [], []
         if band:
             parts.append(svg.rect(across(-band), _TOP - 4, across(band) - across(-band), height - _TOP, kind="band"))
         for i, (name, value, n) in enumerate(zip(ranked.names, ranked.values, ranked.counts, strict=True)):
             y = _TOP + _ROW * i
             start, stop = sorted((across(0.0), across(value)))
             tip = f"{name}: {short(value)}" + (f", n = {whole(n)}" if n else "")
-            parts.append(svg.text(_LEFT - 8, y + 13, clip(name, 20), anchor="end", kind="label"))
+            words.append(svg.text(_LEFT - 8, y + 13, clip(name, 20), anchor="end", kind="label"))
             parts.append(svg.rect(start, y + 2, max(stop - start, 1), _ROW - 7, kind="bar", tip=tip))
-            parts.append(svg.text(max(stop, across(0.0)) + 5, y + 13, short(value)))
+            words.append(svg.text(max(stop, across(0.0)) + 5, y + 13, short(value)))
             if n:
-                parts.append(
+                words.append(
                     svg.text(_LEFT + 4, y + 12.5, f"n {whole(n)}", kind="inside" if stop - start > 52 else "hidden")
                 )
         parts.append(svg.line(across(0.0), _TOP - 4, across(0.0), height - 4, kind="axis"))
         if not band:
             parts.append(svg.line(across(ranked.control), _TOP - 8, across(ranked.control), height - 4, kind="control"))
-        return svg.drawing(WIDTH, height, parts, alt=alt)
+        return svg.drawing(WIDTH, height, parts + words, alt=alt)
 
 
 def _spoken(ranked: Ranked) -> str:
