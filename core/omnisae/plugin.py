@@ -1,7 +1,7 @@
 """Core's own plug-in: it comes in by the same door as everybody's."""
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any
 
 from omnisae.plugins.component import Component
 from omnisae.plugins.hookspecs import hookimpl
@@ -14,10 +14,8 @@ from omnisae.plugins.kinds import (
     VisualizerConfig,
 )
 
-T = TypeVar("T", bound=Component)
 
-
-def _of(base: type[T], components: Iterable[type[Component]]) -> list[type[T]]:
+def _of(base: type[Component], components: Iterable[type[Component]]) -> list[Any]:
     return [component for component in components if issubclass(component, base)]
 
 

@@ -95,7 +95,7 @@ def fit(run: "Run") -> "tuple[dict[str, Autoencoder], dict[str, Tensor]]":
 
 
 def _statistics(autoencoder: "Autoencoder", sample: "Tensor") -> "dict[str, Tensor]":
-    """Of each latent on training tokens: its largest value, its mean where it fires, the share of tokens where it does."""
+    """Of each latent on training tokens: its largest value, its mean where it fires, and how often it fires."""
     import torch
 
     codes = autoencoder.encode(sample)
