@@ -119,7 +119,9 @@ class ScoreConfig(Section):
 
     split: SplitConfig = Field(SplitConfig(), description="which examples choose and which judge")
     metrics: tuple[MetricByType, ...] = Field(
-        ({"type": "core.f1"}, {"type": "core.auroc"}), validate_default=True, description="what is measured"
+        ({"type": "core.f1"}, {"type": "core.auroc"}, {"type": "core.iou"}),
+        validate_default=True,
+        description="what is measured",
     )
     thresholds: tuple[float, ...] = Field(
         (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8),
