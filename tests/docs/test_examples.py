@@ -40,7 +40,7 @@ def test_yaml_is_valid(yaml_block: str, tmp_path: Path, monkeypatch: pytest.Monk
         for name, part in value.items():
             field = fields[name]
             try:
-                TypeAdapter(field.annotation).validate_python(part)
+                TypeAdapter(field.rebuild_annotation()).validate_python(part)
             except ValidationError as error:
                 missing = all(each["type"] == "missing" for each in error.errors())
                 if not missing:
