@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnisae.atomic import write_json
-from omnisae.extract.split import TEST, TRAIN
+from omnisae.extract.split import SELECT, TEST, TRAIN
 from omnisae.plugins.registry import registry
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from omnisae.autoencoders.autoencoder import Autoencoder
     from omnisae.pipeline import Run
+    from omnisae.postings.postings import Postings
     from omnisae.training.jobs import Job
 
 SAMPLE = 16_384
@@ -127,8 +128,20 @@ def score(run: "Run", job: "Job") -> None:
     out = run.folder.findings(job.name, run.first(job))
     postings = Postings.open(out / "codes")
     measure(postings, run.dataset, run.extractor, run.source(job.hook), run.config.score, out)
+    _annotate(run, job, postings)
     _measure_effects(run, job, out)
     _write_metrics(run, job, out)
+
+
+def _annotate(run: "Run", job: "Job", postings: "Postings") -> None:
+    """Put the units of edits into the artifact: quantiles of each latent, and its mean within each concept."""
+    from omnisae.autoencoders.artifact import annotate
+    from omnisae.interventions.statistics import statistics
+
+    notes = run.dataset.annotations()
+    held = run.split == SELECT
+    concepts = {name: notes.labels[name] for name in notes.binary() if (notes.labels[name][held] == 1).any()}
+    annotate(run.folder.artifact(job.name, run.first(job)), statistics(postings, concepts=concepts))
 
 
 def _measure_effects(run: "Run", job: "Job", out: Path) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from omnisae.errors import DatasetError
@@ -30,28 +31,41 @@ def statistics(
     """
     side = np.asarray(postings.split)[np.asarray(postings.example)] == SELECT
     found = {statistic("max"): np.asarray(postings.maxima_select, dtype=np.float32)}
-    levels = np.zeros((len(quantiles), postings.latents), dtype=np.float32)
-    means = {name: np.zeros(postings.latents, dtype=np.float64) for name in concepts or {}}
-    within = {name: _tokens_within(postings, name, labels, side) for name, labels in (concepts or {}).items()}
-    for latent in range(postings.latents):
-        tokens, values = postings.entries(latent)
-        chosen = side[tokens]
-        if quantiles and chosen.any():
-            levels[:, latent] = np.quantile(values[chosen], list(quantiles))
-        for name, inside in within.items():
-            means[name][latent] = values[inside[tokens]].sum(dtype=np.float64) / inside.sum()
+    levels = _quantiles(postings, side, quantiles)
     found |= {statistic("quantile", level): levels[i] for i, level in enumerate(quantiles)}
-    found |= {statistic("concept_mean", concept=name): mean.astype(np.float32) for name, mean in means.items()}
+    if concepts:
+        found |= {statistic("concept_mean", concept=name): mean for name, mean in _means(postings, concepts).items()}
     return {name: torch.from_numpy(np.ascontiguousarray(column)) for name, column in found.items()}
 
 
-def _tokens_within(
-    postings: "Postings", name: str, labels: Float[np.ndarray, " example"], side: Bool[np.ndarray, " token"]
-) -> Bool[np.ndarray, " token"]:
-    inside = side & (np.asarray(labels)[np.asarray(postings.example)] == 1)
-    if not inside.any():
-        raise DatasetError(
-            f"the concept {name!r} has no positive example on the select split", "leave it out, or add examples"
-        )
-    chosen: Bool[np.ndarray, " token"] = inside
-    return chosen
+def _quantiles(
+    postings: "Postings", side: Bool[np.ndarray, " token"], quantiles: Sequence[float]
+) -> Float[np.ndarray, "level latent"]:
+    levels = np.zeros((len(quantiles), postings.latents), dtype=np.float32)
+    for latent in range(postings.latents):
+        tokens, values = postings.entries(latent)
+        chosen = side[tokens]
+        if chosen.any():
+            levels[:, latent] = np.quantile(values[chosen], list(quantiles))
+    return levels
+
+
+def _means(
+    postings: "Postings", concepts: Mapping[str, Float[np.ndarray, " example"]]
+) -> dict[str, Float[np.ndarray, " latent"]]:
+    """Each latent's mean over all tokens of a concept's examples: sums per example, times a mask over examples."""
+    example, select = np.asarray(postings.example), np.asarray(postings.split) == SELECT
+    tokens_of = np.bincount(example, minlength=len(select))
+    latents, tokens = np.diff(np.asarray(postings.offsets)), np.asarray(postings.token)
+    rows = np.repeat(np.arange(postings.latents), latents)
+    shape = (postings.latents, len(select))
+    sums = csr_matrix((np.asarray(postings.value, dtype=np.float64), (rows, example[tokens])), shape=shape)
+    means = {}
+    for name, labels in concepts.items():
+        mask = select & (np.asarray(labels) == 1) & (tokens_of > 0)
+        if not mask.any():
+            raise DatasetError(
+                f"the concept {name!r} has no positive example on the select split", "leave it out, or add examples"
+            )
+        means[name] = np.asarray(sums @ mask / tokens_of[mask].sum(), dtype=np.float32)
+    return means

@@ -20,8 +20,16 @@ def postings():
         return tokens, DENSE[tokens, latent]
 
     shown = SPLIT[EXAMPLE] == SELECT
+    lists = [entries(latent) for latent in range(3)]
     return SimpleNamespace(
-        latents=3, split=SPLIT, example=EXAMPLE, entries=entries, maxima_select=DENSE[shown].max(axis=0)
+        latents=3,
+        split=SPLIT,
+        example=EXAMPLE,
+        entries=entries,
+        offsets=np.cumsum([0, *(len(tokens) for tokens, _ in lists)]),
+        token=np.concatenate([tokens for tokens, _ in lists]),
+        value=np.concatenate([values for _, values in lists]),
+        maxima_select=DENSE[shown].max(axis=0),
     )
 
 
