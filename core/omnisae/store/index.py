@@ -49,7 +49,7 @@ def build_index(store: "Store", keep: TokenFilter, examples: Bool[np.ndarray, " 
     shard = np.repeat(np.arange(len(lengths)), counts)
     start = np.concatenate([np.zeros(0, np.int64), *(np.arange(count) * BLOCK for count in counts)])
     rows = np.minimum(BLOCK, np.repeat(np.array(lengths, dtype=np.int64), counts) - start)
-    if examples is None and keep.fraction == 1.0 and set(store.hook.roles) <= set(keep.roles):
+    if keeps_all(store, keep, examples):
         kept, bits = rows, None
     else:
         bits = np.zeros((len(shard), BLOCK // 8), dtype=np.uint8)
@@ -92,6 +92,11 @@ def _mark(
         os.close(descriptor)
 
 
+def keeps_all(store: "Store", keep: TokenFilter, examples: Bool[np.ndarray, " example"] | None) -> bool:
+    """Whether the filter and the choice of examples let every token through, whatever it is."""
+    return examples is None and keep.fraction == 1.0 and set(store.hook.roles) <= set(keep.roles)
+
+
 def kept_mask(
     store: "Store",
     keep: TokenFilter,
@@ -101,5 +106,7 @@ def kept_mask(
     role: UInt8[Tensor, " token"],
 ) -> Bool[np.ndarray, " token"]:
     """The mask of the tokens that the filter and the choice of examples let through."""
+    if keeps_all(store, keep, examples):
+        return np.ones(len(example), dtype=bool)
     mask: np.ndarray = keep.keep(example, coords, role, store.hook.roles).numpy()
     return mask if examples is None else mask & examples[example.numpy()]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _CHUNK = 16_384
 """Rows whose columns are looked at together, and of whose successors the kernel is told."""
 
-_CACHED = 1 << 18
+_CACHED = 1 << 20
 """Bytes of 16-bit values that are widened at a time: they are still in the cache where they were just read to."""
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, UInt64
 from torch import Tensor
 
 from omnisae.errors import StoreError
-from omnisae.store.buffers import Lender
+from omnisae.store.buffers import Lender, memory_for
 from omnisae.store.index import BLOCK, build_index
 from omnisae.store.key import content_key
 from omnisae.store.reader import Reader
@@ -169,7 +169,7 @@ class StoreStream(TokenStream):
             return self._lender.take()
         if self._narrow:
             return self._narrow.pop()
-        return torch.empty((self._batch, self._store.hook.width), dtype=DTYPES[self._store.manifest.dtype])
+        return memory_for(self._batch, self._store.hook.width, DTYPES[self._store.manifest.dtype])
 
 
 def _work(jobs: list[tuple[Reader, int, UInt64[np.ndarray, "piece 2"]]]) -> None:
