@@ -35,7 +35,7 @@ def statistics(
     found |= {statistic("quantile", level): levels[i] for i, level in enumerate(quantiles)}
     if concepts:
         found |= {statistic("concept_mean", concept=name): mean for name, mean in _means(postings, concepts).items()}
-    return {name: torch.from_numpy(np.ascontiguousarray(column)) for name, column in found.items()}
+    return {name: torch.from_numpy(np.array(column)) for name, column in found.items()}
 
 
 def _quantiles(
