@@ -78,6 +78,7 @@ def test_an_error_lets_go(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pid", "host", "free"),
     [(os.getpid(), socket.gethostname(), False), (2**22 + 1, socket.gethostname(), True), (1, "elsewhere", False)],
+    ids=["alive", "dead", "elsewhere"],
 )
 def test_where_the_file_system_knows_no_locks_the_record_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pid: int, host: str, free: bool
