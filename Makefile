@@ -4,6 +4,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 PROJECTS := pyproject.toml datasets/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests run side by side: threads that wait by spinning would take each other's cores.
+export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: demo test test-fast lint clean install
 
