@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from omnisae.store.source import TokenSource
     from omnisae.training.jobs import Job
 
+OUTPUTS = {
+    "encode": ("codes/manifest.json", "codes/health.json"),
+    "score": ("concepts.parquet", "concepts.json", "effects.json", "metrics.json"),
+    "report": ("report/index.html",),
+}
+"""What the stages that look at one autoencoder leave beside each other."""
+
 
 def run(config: RunConfig, out: Path | None = None, stages: Sequence[str] | None = None) -> Path:
     """Run these stages (default: all) of a config and return the run folder.
@@ -141,7 +148,7 @@ class Run:
         key = self.keys[stage]
         if not wanted:
             self.folder.require(name, key)
-        elif self.folder.is_done(name, key):
+        elif self.folder.is_done(name, key) and self.outputs_are_there(stage, name):
             self.say(f"{name}: nothing has changed, skipped")
             registry().observe({"event": "stage_skipped", "run": self.config.name, "stage": name})
         else:
@@ -169,6 +176,18 @@ class Run:
     def scored(self) -> "list[Job]":
         """The autoencoders that are scored: the first, or all."""
         return self.jobs if self.config.score.of == "all" else self.jobs[:1]
+
+    def outputs_are_there(self, stage: str, name: str) -> bool:
+        """Whether a finished stage's files still lie where it wrote them: somebody may have removed them since."""
+        if stage == "extract":
+            files = [self.folder.store(point.name) / "manifest.json" for point in self.points]
+        elif stage == "train":
+            files = [self.folder.artifact(job.name, self.first(job)) / "sae.json" for job in self.jobs]
+        else:
+            job = next((job for job in self.jobs if name == f"{stage}:{job.name}"), self.jobs[0])
+            found = self.folder.findings(job.name, self.first(job))
+            files = [found / output for output in OUTPUTS[stage]]
+        return all(file.exists() for file in files)
 
     def first(self, job: "Job") -> bool:
         return job.name == self.jobs[0].name

@@ -204,3 +204,14 @@ def test_a_diverged_training_names_step_and_origin(config: dict[str, Any], tmp_p
     config["train"] |= {"lr": 1e18, "warmup": 0.0}
     with pytest.raises(TrainingError, match="step"):
         start(config, tmp_path / "run")
+
+
+def test_what_was_removed_is_made_again(
+    copy: Path, config: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copy / "concepts.parquet").unlink()
+    start(config, copy)
+    said = capsys.readouterr().err
+    assert "train: nothing has changed, skipped" in said
+    assert "score: done" in said
+    assert (copy / "concepts.parquet").exists()

@@ -11,9 +11,9 @@ def dataset(path, **settings):
 
 def test_categories_become_concepts_and_numbers_fractions(counts_file):
     notes = dataset(counts_file, concepts=("kind", "depth")).annotations()
-    assert sorted(notes.binary()) == ["kind: a", "kind: b", "kind: c"]
+    assert sorted(notes.binary()) == ["kind=a", "kind=b", "kind=c"]
     assert notes.fractions() == ["depth"]
-    assert notes.labels["kind: b"].sum() == 20
+    assert notes.labels["kind=b"].sum() == 20
     depth = notes.labels["depth"]
     assert np.isnan(depth[3])
     assert np.nanmin(depth) == 0.0

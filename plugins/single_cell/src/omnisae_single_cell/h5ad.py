@@ -25,7 +25,7 @@ BUNDLED = {"pbmc68k_reduced": "10x_pbmc68k_reduced.h5ad"}
 
 
 class H5adDataset(Dataset):
-    """One example a cell. Categories of `obs` columns are binary concepts named `column: category`, numeric columns are
+    """One example a cell. Categories of `obs` columns are binary concepts named `column=category`, numeric columns are
     fractions brought to [0, 1] by their range; missing values are NaN and never count."""
 
     def __init__(self, config: "H5adConfig") -> None:
@@ -82,7 +82,7 @@ class H5adDataset(Dataset):
             if _is_categorical(column):
                 for category in sorted(column.dropna().astype(str).unique()):
                     value = (column.astype(str) == category).to_numpy(np.float32)
-                    labels[f"{name}: {category}"] = np.where(column.isna(), np.float32("nan"), value).astype(np.float32)
+                    labels[f"{name}={category}"] = np.where(column.isna(), np.float32("nan"), value).astype(np.float32)
             else:
                 labels[name] = _to_unit_range(column.to_numpy(np.float64), name, self.path)
         return Annotations(self._ids, labels)
