@@ -51,7 +51,7 @@ def test_genes_are_chosen_on_one_split_and_judged_on_the_other(planted):
     html = figure.data.decode()
     assert html.index("both") != -1
     chance = html.split("&lt;b&gt;chance&lt;/b&gt;")[1]
-    shown_t = float(chance.split("<td>")[3].split("<")[0])
+    shown_t = float(chance.split("<td class='num'>")[3].split("<")[0])
     assert abs(shown_t) < 4, "on cells that did not choose it, the gene of the select split alone does not stand out"
     assert "33 cells where the latent reaches half" in figure.caption.replace("34 cells", "33 cells")
 

@@ -51,14 +51,19 @@ class TopGenes(Visualizer):
             f"{inside} cells where the latent reaches half of its largest value against {outside} others. "
             f"Expression as the table holds it; q over the genes listed."
         )
-        head = "".join(f"<th scope='col'>{word}</th>" for word in ("gene", "mean in", "mean out", "t", "q"))
+        words = ("mean in", "mean out", "t", "q")
+        head = "<th scope='col'>gene</th>" + "".join(f"<th scope='col' class='num'>{word}</th>" for word in words)
         body = "".join(
-            f"<tr><th scope='row'>{escape(str(table.names[gene]))}</th><td>{found.mean_in[i]:.2f}</td>"
-            f"<td>{found.mean_out[i]:.2f}</td><td>{found.t[i]:.1f}</td><td>{q[i]:.1e}</td></tr>"
+            f"<tr><th scope='row'>{escape(str(table.names[gene]))}</th>{_cells(found, q, i)}</tr>"
             for i, gene in enumerate(chosen)
         )
-        html = f"<table class='ranked'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        html = f"<table class='data plain'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         return [Figure("text/html", html.encode(), caption, f"Top gene: {table.names[chosen[0]]}")]
+
+
+def _cells(found: "Welch", q: Float[np.ndarray, " gene"], i: int) -> str:
+    texts = (f"{found.mean_in[i]:.2f}", f"{found.mean_out[i]:.2f}", f"{found.t[i]:.1f}", f"{q[i]:.1e}")
+    return "".join(f"<td class='num'>{text}</td>" for text in texts)
 
 
 @dataclass(frozen=True, slots=True)
