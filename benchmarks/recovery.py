@@ -7,6 +7,7 @@ import argparse
 import time
 
 import torch
+
 from omnisae.autoencoders.agreement import mean_max_cosine
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.configs import (

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 import torch
+
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.configs import BatchTopKConfig, StandardConfig, TopKConfig
 from omnisae.config import AutoencoderConfig, AuxKConfig

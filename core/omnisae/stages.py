@@ -10,12 +10,12 @@ import numpy as np
 from omnisae.atomic import write_json
 from omnisae.extract.split import SELECT, TEST, TRAIN
 from omnisae.plugins.registry import registry
+from omnisae.run import Run
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from omnisae.autoencoders.autoencoder import Autoencoder
-    from omnisae.pipeline import Run
     from omnisae.postings.postings import Postings
     from omnisae.training.jobs import Job
 
@@ -26,7 +26,7 @@ SAMPLE_SEED = 2**31 - 1
 """Seed of the stream that gives them: one that no training is likely to use."""
 
 
-def extract(run: "Run") -> None:
+def extract(run: Run) -> None:
     """The model over every example, once: activations of all hook points into their stores."""
     from omnisae.extract.gather import gather
     from omnisae.store.writer import StoreWriter
@@ -54,7 +54,7 @@ def extract(run: "Run") -> None:
         run.say(f"extract: {len(summary.skipped)} unreadable examples were skipped: {names}")
 
 
-def train(run: "Run") -> None:
+def train(run: Run) -> None:
     """Every autoencoder of the run in one pass over the data, each saved as an artifact."""
     from omnisae.autoencoders.artifact import ArtifactInfo, save
     from omnisae.training.trainer import discard
@@ -75,7 +75,7 @@ def train(run: "Run") -> None:
     discard(run.folder.train)
 
 
-def fit(run: "Run") -> "tuple[dict[str, Autoencoder], dict[str, Tensor]]":
+def fit(run: Run) -> "tuple[dict[str, Autoencoder], dict[str, Tensor]]":
     """Train every autoencoder; and the samples from which their normalisers were fitted, by hook point."""
     from omnisae.training.trainer import train as learn
 
@@ -109,7 +109,7 @@ def _statistics(autoencoder: "Autoencoder", sample: "Tensor") -> "dict[str, Tens
     }
 
 
-def encode(run: "Run", job: "Job") -> None:
+def encode(run: Run, job: "Job") -> None:
     """The held-out examples through the artifact: posting lists, and how well it reconstructs."""
     from omnisae.autoencoders.artifact import Artifact
     from omnisae.postings.encode import encode as invert
@@ -120,7 +120,7 @@ def encode(run: "Run", job: "Job") -> None:
     invert(artifact, run.source(job.hook), run.split, codes)
 
 
-def score(run: "Run", job: "Job") -> None:
+def score(run: Run, job: "Job") -> None:
     """Latents against concepts, with controls; the model's own loss with the artifact spliced in."""
     from omnisae.concepts.score import score as measure
     from omnisae.postings.postings import Postings
@@ -133,7 +133,7 @@ def score(run: "Run", job: "Job") -> None:
     _write_metrics(run, job, out)
 
 
-def _annotate(run: "Run", job: "Job", postings: "Postings") -> None:
+def _annotate(run: Run, job: "Job", postings: "Postings") -> None:
     """Put the units of edits into the artifact: quantiles of each latent, and its mean within each concept."""
     from omnisae.autoencoders.artifact import annotate
     from omnisae.interventions.statistics import statistics
@@ -144,7 +144,7 @@ def _annotate(run: "Run", job: "Job", postings: "Postings") -> None:
     annotate(run.folder.artifact(job.name, run.first(job)), statistics(postings, concepts=concepts))
 
 
-def _measure_effects(run: "Run", job: "Job", out: Path) -> None:
+def _measure_effects(run: Run, job: "Job", out: Path) -> None:
     """Loss recovered, and what switching single latents off does, where the model has a loss of its own."""
     if run.extractor.model is None:
         write_json(out / "effects.json", {"loss": None, "latents": [], "why": "the extractor has no model to edit"})
@@ -171,7 +171,7 @@ def _best_latents(out: Path, count: int) -> list[int]:
     return list(dict.fromkeys(latent for _, latent in scored))[:count]
 
 
-def _write_metrics(run: "Run", job: "Job", out: Path) -> None:
+def _write_metrics(run: Run, job: "Job", out: Path) -> None:
     health = json.loads((out / "codes" / "health.json").read_text())
     effects = json.loads((out / "effects.json").read_text())
     loss = effects.get("loss")
@@ -190,7 +190,7 @@ def _write_metrics(run: "Run", job: "Job", out: Path) -> None:
     write_json(out / "metrics.json", metrics)
 
 
-def _agreement(run: "Run", job: "Job") -> float | None:
+def _agreement(run: Run, job: "Job") -> float | None:
     """Mean best cosine between this autoencoder's decoder rows and those of its siblings by seed; None without any."""
     from omnisae.autoencoders.agreement import mean_max_cosine
     from omnisae.autoencoders.artifact import Artifact
@@ -207,7 +207,7 @@ def _agreement(run: "Run", job: "Job") -> float | None:
     return float(np.mean([mean_max_cosine(mine, decoder(other)) for other in siblings]))
 
 
-def report(run: "Run", job: "Job") -> None:
+def report(run: Run, job: "Job") -> None:
     """The pages."""
     from omnisae.postings.postings import Postings
     from omnisae.report.build import build
@@ -218,7 +218,7 @@ def report(run: "Run", job: "Job") -> None:
     run.say(f"report: {page}")
 
 
-def add_seconds(run: "Run", job: "Job") -> None:
+def add_seconds(run: Run, job: "Job") -> None:
     """How long each stage took, once all are done."""
     file = run.folder.findings(job.name, run.first(job)) / "metrics.json"
     write_json(file, json.loads(file.read_text()) | {"seconds": run.folder.seconds()})

@@ -206,9 +206,7 @@ def test_a_diverged_training_names_step_and_origin(config: dict[str, Any], tmp_p
         start(config, tmp_path / "run")
 
 
-def test_what_was_removed_is_made_again(
-    copy: Path, config: dict[str, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_was_removed_is_made_again(copy: Path, config: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     (copy / "concepts.parquet").unlink()
     start(config, copy)
     said = capsys.readouterr().err

@@ -230,7 +230,7 @@ class _Reader:
         examples: Bool[np.ndarray, " example"] = self._postings.split == side
         here = np.flatnonzero(examples[self._postings.example])
         at = 0
-        for batch in self._source.sequential(self._postings.manifest.keep, examples, BATCH):
+        for batch in self._source.sequential(self._postings.manifest.keep_on(side), examples, BATCH):
             if len(batch) == 0:
                 continue
             tokens = here[at : at + len(batch)]

@@ -14,6 +14,8 @@ from omnisae.postings.health import Reconstruction, health
 from omnisae.postings.postings import Postings
 from omnisae.postings.writer import PostingsWriter
 from omnisae.store.source import TokenSource
+from omnisae.tokens.batch import TokenBatch
+from omnisae.tokens.filter import TokenFilter
 
 if TYPE_CHECKING:
     from omnisae.autoencoders.artifact import Artifact
@@ -27,20 +29,25 @@ def encode(
     *,
     batch: int = 4096,
 ) -> Postings:
-    """Encode every token of the SELECT and TEST examples that the artifact's `evaluate` filter keeps.
+    """Encode the tokens of SELECT examples that the artifact's `select` filter keeps, and those of TEST examples that its
+    `evaluate` filter keeps.
 
     Examples that trained the artifact are left out: they never choose nor judge. The inference rule of the artifact is
     used throughout. Writes the posting lists and health.json to the folder `out`, or leaves what was there.
     Raises DatasetError where a side gave no token.
     """
-    keep = artifact.info.tokens.evaluate
+    keep, keep_select = artifact.info.tokens.evaluate, artifact.info.tokens.select
+    either = TokenFilter(roles=tuple(dict.fromkeys(keep.roles + keep_select.roles)))
     device = _device(artifact)
     test = Reconstruction()
     about = {"source": source.fingerprint(), "parent": artifact.info.parent, "dataset": artifact.info.dataset}
     latents = artifact.autoencoder.latents
     seen = np.zeros(len(NAMES), dtype=np.int64)
-    with PostingsWriter(out, source.hook, keep, latents, split, about) as writer, torch.inference_mode():
-        for tokens in source.sequential(keep, np.isin(split, (SELECT, TEST)), batch):
+    with PostingsWriter(out, source.hook, keep, latents, split, about, keep_select) as writer, torch.inference_mode():
+        for found in source.sequential(either, np.isin(split, (SELECT, TEST)), batch):
+            tokens = _kept(found, split, source.hook.roles, {SELECT: keep_select, TEST: keep})
+            if len(tokens) == 0:
+                continue
             x = tokens.values.to(device)
             codes = artifact.encode(x)
             example = _numpy(tokens.example)
@@ -65,6 +72,15 @@ def encode(
                     "add examples, or let more tokens through (tokens.evaluate in the config)",
                 )
         return writer.finish(health(test, writer.counts, int(seen.sum())))
+
+
+def _kept(
+    tokens: TokenBatch, split: UInt8[np.ndarray, " example"], roles: tuple[str, ...], keep: dict[int, TokenFilter]
+) -> TokenBatch:
+    """The tokens that their side's filter keeps."""
+    side = torch.from_numpy(split[_numpy(tokens.example)])
+    masks = {s: one.keep(tokens.example, tokens.coords, tokens.role, roles) for s, one in keep.items()}
+    return tokens.take(torch.stack([(side == s) & mask for s, mask in masks.items()]).any(dim=0))
 
 
 def _device(artifact: "Artifact") -> torch.device:

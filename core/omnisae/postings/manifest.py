@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from omnisae.atomic import write_text
 from omnisae.errors import StoreError
+from omnisae.extract.split import SELECT
 from omnisae.hooks.point import HookPoint
 from omnisae.tokens.filter import TokenFilter
 
@@ -44,7 +45,11 @@ class File(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What posting lists hold. `tokens` and `entries` count the rows of the token table and the codes' non-zeros."""
+    """What posting lists hold. `tokens` and `entries` count the rows of the token table and the codes' non-zeros.
+
+    `keep` is the filter by which tokens of test examples were kept, `keep_select` that of select examples (None: the
+    same).
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -52,12 +57,17 @@ class Manifest(BaseModel):
     schema_version: int = SCHEMA
     hook: HookPoint
     keep: TokenFilter
+    keep_select: TokenFilter | None = None
     latents: int
     examples: int
     tokens: int
     entries: int
     about: dict[str, Any] = {}
     files: dict[str, File] = {}
+
+    def keep_on(self, side: int) -> TokenFilter:
+        """The filter by which tokens of a side of the split were kept."""
+        return self.keep_select if side == SELECT and self.keep_select is not None else self.keep
 
     def write(self, folder: Path) -> None:
         """Write it whole, or leave the one before. Raises StoreError where the disk is full."""

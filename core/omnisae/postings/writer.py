@@ -45,11 +45,19 @@ class PostingsWriter:
         latents: int,
         split: UInt8[np.ndarray, " example"],
         about: dict[str, Any] | None = None,
+        keep_select: TokenFilter | None = None,
     ) -> None:
         self._out = Path(out)
         self._split = np.ascontiguousarray(split, dtype=np.uint8)
         self._manifest = Manifest(
-            hook=hook, keep=keep, latents=latents, examples=len(split), tokens=0, entries=0, about=about or {}
+            hook=hook,
+            keep=keep,
+            keep_select=keep_select,
+            latents=latents,
+            examples=len(split),
+            tokens=0,
+            entries=0,
+            about=about or {},
         )
         self._folder = self._out.with_name(f".{self._out.name}.{os.getpid()}.part")
         self._last = -1

@@ -23,13 +23,14 @@ HOOK = HookPoint(name="h", at=("h",), pattern="example position d", width=3)
 class Source(TokenSource):
     def __init__(self, values: torch.Tensor, example: torch.Tensor) -> None:
         self.hook, self.values, self.example = HOOK, values, example
+        self.positions = torch.zeros(len(example))
 
     def fingerprint(self) -> str:
         return "source"
 
     def sequential(self, keep: TokenFilter, examples: Any = None, batch: int = 4096) -> Iterator[TokenBatch]:
         mine = torch.from_numpy(np.flatnonzero(examples[self.example.numpy()]))
-        coords, role = torch.zeros(len(self.example), 1).int(), torch.zeros(len(self.example), dtype=torch.uint8)
+        coords, role = self.positions[:, None].int(), torch.zeros(len(self.example), dtype=torch.uint8)
         for part in mine.split(batch):
             yield TokenBatch(self.values[part], self.example[part], coords[part], role[part])
 
@@ -77,3 +78,19 @@ def test_a_side_without_tokens(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="the test examples gave no token"):
         encode(Halves(), source, np.array([1, 1], np.uint8), tmp_path / "codes")  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_each_side_keeps_the_tokens_of_its_own_filter(tmp_path: Path) -> None:
+    values = torch.rand(400, 3) + 0.1
+    example = torch.arange(400) // 100
+    artifact = Halves()
+    artifact.info.tokens = TokenFilters(select=TokenFilter(fraction=0.5))
+    split = np.array([0, 1, 2, 2], dtype=np.uint8)
+    source = Source(values, example)
+    source.positions = torch.arange(400) % 100
+    postings = encode(artifact, source, split, tmp_path / "codes", batch=64)  # type: ignore[arg-type]
+    per_example = np.bincount(postings.example, minlength=4)
+    assert 20 < per_example[1] < 80
+    assert list(per_example[2:]) == [100, 100]
+    assert postings.manifest.keep_on(1) == TokenFilter(fraction=0.5)
+    assert postings.manifest.keep_on(2) == TokenFilter()
