@@ -29,8 +29,8 @@ def encode(
     *,
     batch: int = 4096,
 ) -> Postings:
-    """Encode the tokens of SELECT examples that the artifact's `select` filter keeps, and those of TEST examples that its
-    `evaluate` filter keeps.
+    """Encode the tokens of SELECT examples that the artifact's `select` filter keeps, and those of TEST examples that
+    its `evaluate` filter keeps.
 
     Examples that trained the artifact are left out: they never choose nor judge. The inference rule of the artifact is
     used throughout. Writes the posting lists and health.json to the folder `out`, or leaves what was there.
