@@ -42,7 +42,7 @@ class TokenFilters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     train: TokenFilter = Field(default=TokenFilter(), description="tokens that the autoencoder learns from")
-    select: TokenFilter = Field(default=TokenFilter(), description="tokens of select examples: they choose latents for concepts")
+    select: TokenFilter = Field(default=TokenFilter(), description="tokens of select examples: they choose")
     evaluate: TokenFilter = Field(default=TokenFilter(), description="tokens of test examples: they judge")
     edit: TokenFilter = Field(default=TokenFilter(), description="tokens that an edit changes")
 
