@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from pydantic import BaseModel
 
 import omnisae.testing
@@ -61,3 +62,19 @@ def test_every_field_of_cores_components_has_a_meaning() -> None:
 @pytest.mark.parametrize("name", omnisae.testing.__all__)
 def test_every_conformance_class_is_documented(name: str) -> None:
     assert name in (DOCS / "plugins.md").read_text()
+
+
+@pytest.mark.parametrize("plugin", ["vision", "single_cell"])
+def test_the_domains_pages_list_every_field_of_their_plugin(plugin: str) -> None:
+    if registry().provider(plugin) is None:
+        pytest.skip(f"the plug-in {plugin} is not installed")
+    command = f"omnisae schema --markdown --plugin {plugin}"
+    page = (DOCS / "domains" / f"{plugin}.md").read_text()
+    shown = page.split(f"<!-- reference: {command} -->\n")[1].split("<!-- end -->")[0]
+    done = CliRunner().invoke(main, command.split()[1:])
+    assert shown.strip() == within_a_page(done.output).strip(), f"paste what `{command}` prints, a level deeper"
+
+
+def within_a_page(reference: str) -> str:
+    """The reference's headings, a level deeper."""
+    return re.sub(r"^## ", "### ", reference, flags=re.M)
