@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from omnisae.concepts.annotations import Interval, Mask, Region
-from omnisae.concepts.configs import AurocConfig, IouConfig
+from omnisae.concepts.configs import AurocConfig, F1Config, IouConfig, SpearmanConfig
 from omnisae.concepts.metric import Evidence, Metric
 from omnisae.concepts.score import score
 from omnisae.concepts.table import SCHEMA
@@ -19,6 +19,7 @@ from omnisae.errors import ConfigError, DatasetError
 from omnisae.extract.split import SELECT, TEST, TRAIN
 from omnisae.hooks.point import HookPoint
 from omnisae.plugins.kinds import MetricConfig
+from omnisae.testing import MetricTests
 
 NO_CONTROLS = ControlsConfig(neurons=False, pca=0, random=0, permutations=99)
 
@@ -320,3 +321,33 @@ def test_a_plug_ins_metric_adds_a_column_after_the_fixed_ones(tmp_path: Path, wo
 def test_two_metrics_for_one_column(tmp_path: Path, world_of: Callable[..., Any]) -> None:
     with pytest.raises(ConfigError, match=r"mine.rival and core.auroc both fill the column 'auroc'"):
         run(planted(world_of), tmp_path, settings_of(metrics=(AurocConfig(), RivalConfig())))
+
+
+class Witness(Metric):
+    """Keeps the evidence it is shown."""
+
+    columns: ClassVar[tuple[str, ...]] = ("seen",)
+    shown: ClassVar[list[Evidence]] = []
+
+    def score(self, evidence: Evidence) -> Mapping[str, np.ndarray]:
+        self.shown.append(evidence)
+        return {"seen": np.ones(len(evidence))}
+
+
+class WitnessConfig(MetricConfig):
+    type: Literal["mine.witness"] = "mine.witness"
+
+    def build(self) -> Metric:
+        return Witness()
+
+
+class TestCoresMetrics(MetricTests):
+    @pytest.fixture(params=[F1Config, AurocConfig, IouConfig, SpearmanConfig])
+    def config(self, request: pytest.FixtureRequest) -> MetricConfig:
+        return request.param()  # type: ignore[no-any-return]
+
+    @pytest.fixture(scope="class")
+    def evidence(self, tmp_path_factory: pytest.TempPathFactory, world_of: Callable[..., Any]) -> Evidence:
+        run(planted(world_of), tmp_path_factory.mktemp("witness"), settings_of(metrics=(WitnessConfig(),)))
+        assert len(Witness.shown[-1]) > 0
+        return Witness.shown[-1]

@@ -12,7 +12,6 @@ import torch
 
 from omnisae.autoencoders.configs import TopKConfig
 from omnisae.concepts.annotations import Annotations, Interval, Region
-from omnisae.concepts.configs import F1Config
 from omnisae.config import HookConfig
 from omnisae.extract.dataset import Example
 from omnisae.extract.extractor import Extraction
@@ -201,12 +200,6 @@ def test_same_knows_arrays_tensors_and_nan() -> None:
     assert same(one, two)
     assert not same(one, {**two, "a": [np.array([1.0, 2.0]), torch.ones(2)]})
     assert not same(np.zeros(2, np.float32), np.zeros(2))
-
-
-class TestF1(MetricTests):
-    @pytest.fixture
-    def config(self) -> F1Config:
-        return F1Config()
 
 
 def test_a_metric_that_leaves_out_a_column_is_found() -> None:
