@@ -346,8 +346,8 @@ class TestCoresMetrics(MetricTests):
     def config(self, request: pytest.FixtureRequest) -> MetricConfig:
         return request.param()  # type: ignore[no-any-return]
 
-    @pytest.fixture(scope="class")
-    def evidence(self, tmp_path_factory: pytest.TempPathFactory, world_of: Callable[..., Any]) -> Evidence:
-        run(planted(world_of), tmp_path_factory.mktemp("witness"), settings_of(metrics=(WitnessConfig(),)))
+    @pytest.fixture
+    def evidence(self, tmp_path: Path, world_of: Callable[..., Any]) -> Evidence:
+        run(planted(world_of), tmp_path, settings_of(metrics=(WitnessConfig(),)))
         assert len(Witness.shown[-1]) > 0
         return Witness.shown[-1]
