@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from omnisae.interventions.operation import set_to as set_to
     from omnisae.interventions.sae import SAE as SAE
     from omnisae.interventions.sae import load as load
+    from omnisae.run import open_run as open_run
 
 _HOMES = {
     "SAE": "omnisae.interventions.sae",
@@ -26,11 +27,12 @@ _HOMES = {
     "clamp": "omnisae.interventions.operation",
     "keep_only": "omnisae.interventions.operation",
     "load": "omnisae.interventions.sae",
+    "open_run": "omnisae.run",
     "scale": "omnisae.interventions.operation",
     "set_to": "omnisae.interventions.operation",
 }
 
-__all__ = ["SAE", "__version__", "add", "clamp", "keep_only", "load", "scale", "set_to"]
+__all__ = ["SAE", "__version__", "add", "clamp", "keep_only", "load", "open_run", "scale", "set_to"]
 
 
 def __getattr__(name: str) -> Any:

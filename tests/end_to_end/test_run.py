@@ -213,3 +213,11 @@ def test_what_was_removed_is_made_again(copy: Path, config: dict[str, Any], caps
     assert "train: nothing has changed, skipped" in said
     assert "score: done" in said
     assert (copy / "concepts.parquet").exists()
+
+
+def test_a_run_opens_from_its_folder(finished: Path) -> None:
+    run = omnisae.open_run(finished)
+    assert len(run.dataset) == 3000
+    assert [point.width for point in run.points] == [20]
+    with pytest.raises(RunError, match="is no run folder: it has no config.yaml"):
+        omnisae.open_run(finished / "sae")
