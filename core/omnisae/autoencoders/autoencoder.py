@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -135,8 +136,7 @@ class Autoencoder(nn.Module):
             reconstruction = reconstruction + weight * sse
         losses = {"reconstruction": reconstruction / (len(normal) * self.variance), **coded.losses}
         for penalty in self.penalties:
-            assert isinstance(penalty, Penalty)
-            losses[penalty.name] = penalty(coded.passed)
+            losses[cast(Penalty, penalty).name] = penalty(coded.passed)
         if self.auxk.k:
             losses["auxk"] = self.auxk.weight * auxiliary_loss(
                 error.detach(),
@@ -218,17 +218,17 @@ class Autoencoder(nn.Module):
         return Preactivations(centred, self.encoder.detach(), self.encoder_bias.detach())
 
     def _sparse(self, normal: Tensor) -> _Coded:
-        assert isinstance(self.activation, SparseActivation)
+        activation = cast(SparseActivation, self.activation)
         tokens, groups = len(normal), len(self.nesting.prefixes)
         with torch.no_grad():
             centred = normal - self.decoder_bias
-            picked = self.activation.pick(self._pre(centred))
+            picked = activation.pick(self._pre(centred))
             entries = Entries.of(picked.offsets, picked.latents, self.latents)
             grouped = self._grouped(entries, tokens)
         raw = encode_entries(
             picked.values.to(normal.dtype), centred, self.encoder, self.encoder_bias, self.decoder_bias, entries
         )
-        values = self.activation.values(raw)
+        values = activation.values(raw)
         out = decode_entries(values, self.decoder, grouped)
         parts = out.reshape(tokens, groups, self.width).transpose(0, 1)
         return _Coded(self._passed(values, picked.latents, tokens), parts, entries.counts(values.detach() != 0), {})
