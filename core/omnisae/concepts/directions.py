@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from torch import Tensor
 
 from omnisae.config import ControlsConfig
@@ -14,6 +14,12 @@ from omnisae.store.source import TokenSource
 
 SAMPLE = 1 << 18
 """Train tokens, about, from which the mean and the components are fitted."""
+
+WIDEST = 4096
+"""Up to this width components come from the full covariance; above, from a randomised decomposition of the sample."""
+
+HELD = 1 << 27
+"""Values of the sample that are held in memory for it."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +62,15 @@ def families(
     if not (config.neurons or config.pca or config.random):
         return torch.zeros(postings.hook.width), []
     width = postings.hook.width
-    mean, covariance = _moments(postings, source, seed, wide=config.pca > 0)
+    mean, covariance = _moments(postings, source, seed, wide=config.pca > 0 and width <= WIDEST)
     found = []
     if config.neurons:
         found.append(Family("neuron", None, width, True))
     if config.pca:
-        vectors = torch.linalg.eigh(covariance).eigenvectors.flip(1)[:, : config.pca]
+        if width <= WIDEST:
+            vectors = torch.linalg.eigh(covariance).eigenvectors.flip(1)[:, : config.pca]
+        else:
+            vectors = _leading(postings, source, seed, mean.float(), config.pca)
         found.append(Family("pca", vectors.float().contiguous(), vectors.shape[1], True))
     if config.random:
         generator = torch.Generator().manual_seed(seed)
@@ -70,15 +79,36 @@ def families(
     return mean.float(), found
 
 
-def _moments(postings: Postings, source: TokenSource, seed: int, *, wide: bool) -> tuple[Tensor, Tensor]:
-    """Mean and covariance (fp64) of a random sample of the train examples' tokens."""
+def _leading(postings: Postings, source: TokenSource, seed: int, mean: Tensor, count: int) -> Tensor:
+    """The first components of a sample of wide tokens (Halko et al. 2011, four power iterations, seeded)."""
+    rows, most = [], max(2 * count, HELD // postings.hook.width)
+    for batch in source.sequential(postings.manifest.keep, _sampled(postings, seed), 1024):
+        rows.append(batch.values.detach().cpu() - mean)
+        if sum(map(len, rows)) >= most:
+            break
+    sample = torch.cat(rows)[:most] if rows else torch.zeros(1, len(mean))
+    wanted = min(count, *sample.shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        _, _, vectors = torch.svd_lowrank(sample, q=min(wanted + 16, *sample.shape), niter=4)
+    return vectors[:, :wanted]
+
+
+def _sampled(postings: Postings, seed: int) -> Bool[np.ndarray, " example"]:
+    """The train examples whose tokens make up the sample."""
     train = np.flatnonzero(postings.split == TRAIN)
     per_example = max(1.0, postings.n_tokens / max(1, int(postings.shown.sum())))
     wanted = max(2, int(SAMPLE / per_example))
     chosen = np.zeros(postings.n_examples, dtype=bool)
     chosen[np.random.default_rng(seed).permutation(train)[:wanted]] = True
-    width = postings.hook.width
-    total, outer, n = torch.zeros(width, dtype=torch.float64), torch.zeros(width, width, dtype=torch.float64), 0
+    return chosen
+
+
+def _moments(postings: Postings, source: TokenSource, seed: int, *, wide: bool) -> tuple[Tensor, Tensor]:
+    """Mean and (where `wide`) covariance, in fp64, of a random sample of the train examples' tokens."""
+    chosen, width = _sampled(postings, seed), postings.hook.width
+    side = width if wide else 0
+    total, outer, n = torch.zeros(width, dtype=torch.float64), torch.zeros(side, side, dtype=torch.float64), 0
     shift: Tensor | None = None
     for batch in source.sequential(postings.manifest.keep, chosen, 8192):
         x = batch.values.detach().cpu()
@@ -91,4 +121,4 @@ def _moments(postings: Postings, source: TokenSource, seed: int, *, wide: bool) 
     if n == 0 or shift is None:
         return total, outer
     mean = total / n
-    return mean + shift.double(), outer / n - torch.outer(mean, mean)
+    return mean + shift.double(), outer / n - torch.outer(mean, mean) if wide else outer
