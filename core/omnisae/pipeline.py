@@ -8,7 +8,7 @@ from omnisae import stages
 from omnisae.atomic import write_text
 from omnisae.config import RunConfig
 from omnisae.config_file import dump
-from omnisae.errors import ConfigError
+from omnisae.errors import ConfigError, StoreError
 from omnisae.lock import run_lock
 from omnisae.plugins.registry import registry
 from omnisae.processes import is_first, wait_until
@@ -96,11 +96,21 @@ def _step(run: Run, stage: str, name: str, step: Callable[[], None], wanted: boo
 def _outputs_are_there(run: Run, stage: str, name: str) -> bool:
     """Whether a finished stage's files still lie where it wrote them: somebody may have removed them since."""
     if stage == "extract":
-        files = [run.folder.store(point.name) / "manifest.json" for point in run.points]
-    elif stage == "train":
+        return all(_is_whole(run.folder.store(point.name), run.keys["extract"]) for point in run.points)
+    if stage == "train":
         files = [run.folder.artifact(job.name, run.first(job)) / "sae.json" for job in run.jobs]
     else:
         job = next((job for job in run.jobs if name == f"{stage}:{job.name}"), run.jobs[0])
         found = run.folder.findings(job.name, run.first(job))
         files = [found / output for output in OUTPUTS[stage]]
     return all(file.exists() for file in files)
+
+
+def _is_whole(store: Path, key: str) -> bool:
+    """Whether a store is complete, of this extraction, and its shards have their lengths."""
+    from omnisae.store.store import Store
+
+    try:
+        return Store.open(store).manifest.key == key
+    except StoreError:
+        return False

@@ -82,11 +82,14 @@ class RunFolder:
 
     @contextmanager
     def doing(self, stage: str, key: str) -> Iterator[None]:
-        """Mark a stage as done with `key` when the block ends well; on an error it stays undone."""
+        """Mark a stage as done with `key` when the block ends well; until then, and after an error, it is undone."""
+        self._write({name: done for name, done in self.ledger().items() if name != stage})
         start = monotonic()
         yield
-        done = self.ledger() | {stage: Done(key, round(monotonic() - start, 3))}
-        self.write_json("stages.json", {name: {"key": d.key, "seconds": d.seconds} for name, d in done.items()})
+        self._write(self.ledger() | {stage: Done(key, round(monotonic() - start, 3))})
+
+    def _write(self, ledger: dict[str, Done]) -> None:
+        self.write_json("stages.json", {name: {"key": d.key, "seconds": d.seconds} for name, d in ledger.items()})
 
     def seconds(self) -> dict[str, float]:
         """Seconds by stage, of those that are done."""

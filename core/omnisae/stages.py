@@ -28,13 +28,15 @@ SAMPLE_SEED = 2**31 - 1
 
 def extract(run: Run) -> None:
     """The model over every example, once: activations of all hook points into their stores."""
-    from omnisae.extract.gather import gather
+    from omnisae.extract.gather import check_roles, gather
     from omnisae.store.writer import StoreWriter
 
     config = run.config.store
-    if "extract" in run.folder.ledger():
-        run.say("extract: model, dataset or hook points have changed; the store of the run before is replaced")
-        shutil.rmtree(run.folder.path / "store", ignore_errors=True)
+    check_roles(run.points, run.roles())
+    for point in run.points:
+        if _finished(run.folder.store(point.name)):
+            run.say(f"extract: {point.name} is outdated or damaged; its store is replaced")
+            shutil.rmtree(run.folder.store(point.name))
     about = {"model": run.extractor.fingerprint(), "dataset": run.dataset.fingerprint(), "run": run.config.name}
     writers = {
         point.name: StoreWriter.open(
@@ -52,6 +54,13 @@ def extract(run: Run) -> None:
     if summary.skipped:
         names = ", ".join(list(summary.skipped)[:5])
         run.say(f"extract: {len(summary.skipped)} unreadable examples were skipped: {names}")
+
+
+def _finished(store: Path) -> bool:
+    """Whether a store was once complete: one that is half-written goes on, or is refused by its writer."""
+    from omnisae.store.manifest import Manifest
+
+    return (store / "manifest.json").exists() and Manifest.read(store).complete
 
 
 def train(run: Run) -> None:

@@ -131,12 +131,36 @@ def test_an_altered_shard_is_named_by_its_checksum(copy: Path, config: dict[str,
         Store.open(copy / "store" / "vectors").verify()
 
 
-def test_a_truncated_shard_stops_the_run_with_its_name(copy: Path, config: dict[str, Any]) -> None:
+def test_a_truncated_shard_is_extracted_again(
+    copy: Path, config: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard = next((copy / "store" / "vectors").glob("*.safetensors"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-100])
+    start(config, copy)
+    said = capsys.readouterr().err
+    assert "outdated or damaged; its store is replaced" in said
+    assert "train: nothing has changed, skipped" in said
+    assert shard.read_bytes() == whole
+
+
+def test_a_truncated_shard_stops_a_single_stage_with_its_name(copy: Path, config: dict[str, Any]) -> None:
     shard = next((copy / "store" / "vectors").glob("*.safetensors"))
     shard.write_bytes(shard.read_bytes()[:-100])
     config["train"]["lr"] = 1e-4
     with pytest.raises(StoreError, match=shard.name):
+        start(config, copy, ["train"])
+
+
+def test_a_misspelt_role_costs_nothing_that_is_done(copy: Path, config: dict[str, Any]) -> None:
+    good = {**config}
+    config["tokens"] = {"train": {"roles": ["contnet"]}}
+    with pytest.raises(OmnisaeError, match="contnet"):
         start(config, copy)
+    assert start(good, copy, ["extract"]) == copy
+    from omnisae.store.store import Store
+
+    assert Store.open(copy / "store" / "vectors").tokens == 3000
 
 
 def test_activations_that_are_not_numbers_name_their_example(

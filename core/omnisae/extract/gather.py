@@ -17,7 +17,7 @@ from omnisae.tokens.filter import TokenFilter, TokenFilters
 if TYPE_CHECKING:
     from omnisae.store.writer import StoreWriter
 
-__all__ = ["Gathered", "Skipped", "batches", "gather", "needed_roles"]
+__all__ = ["Gathered", "Skipped", "batches", "check_roles", "gather", "needed_roles"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def gather(
     Raises HookError where a hook point has none of the roles, StoreError where activations are NaN or infinite (naming
     the example), DatasetError where no example at all can be read.
     """
-    _check_roles(hooks, roles)
+    check_roles(hooks, roles)
     try:
         return _gather(dataset, extractor, hooks, writers, TokenFilter(roles=tuple(roles)), workers, observe)
     finally:
@@ -135,7 +135,7 @@ def _named(error: StoreError, batch: TokenBatch, hook: HookPoint, dataset: Datas
     )
 
 
-def _check_roles(hooks: Sequence[HookPoint], roles: Sequence[str]) -> None:
+def check_roles(hooks: Sequence[HookPoint], roles: Sequence[str]) -> None:
     known = sorted({role for hook in hooks for role in hook.roles})
     for role in roles:
         if role not in known:
