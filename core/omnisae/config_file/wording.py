@@ -3,6 +3,7 @@
 import re
 import types
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -69,7 +70,8 @@ def _tell(path: Path, details: list[ErrorDetails], model: type[BaseModel], raw: 
         return f"{where}: {dotted}: {context['problem']}", str(context["remedy"])
     if kind == "extra_forbidden":
         free = [name for name in parent.model_fields if name not in _siblings(raw, path)]
-        remedy = did_you_mean(str(path[-1]), free) if free else f"its fields are: {', '.join(parent.model_fields)}"
+        near = get_close_matches(str(path[-1]), parent.model_fields, cutoff=0.6)  # also those that are set already
+        remedy = did_you_mean(str(path[-1]), near or free or parent.model_fields)
         return f"{where}: {dotted}: {_owner(parent, path)} has no field {path[-1]!r}", remedy
     if kind == "missing":
         return f"{where}: {dotted} is missing", f"add `{path[-1]}:`{_about(field)}"

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, TypeVar
 
@@ -140,10 +141,12 @@ class Registry:
 
     def _refuse_unknown(self, name: str, prefix: str, base: type[Component]) -> None:
         if "." in name:
-            custom = f"pip install omnisae-{prefix.replace('_', '-')}"
+            custom = f" (by custom: pip install omnisae-{prefix.replace('_', '-')})"
+            misspelt = get_close_matches(prefix, [provider.name for provider in self.providers()], cutoff=0.7)
             raise PluginError(
                 f"there is no {noun(base)} {name!r}: no plug-in {prefix!r} is installed",
-                f"{self._near(name, base)} Otherwise install the plug-in (by custom: {custom})",
+                # A name that looks misspelt is never offered for installation: it may be somebody's trap.
+                f"{self._near(name, base)} Otherwise install the plug-in{'' if misspelt else custom}",
             )
 
     def _near(self, name: str, base: type[Component]) -> str:

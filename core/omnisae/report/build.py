@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import BaseModel
 
 from omnisae.config import RunConfig
 from omnisae.extract.dataset import Dataset
@@ -120,11 +121,18 @@ def _margins(claims: Mapping[int, Sequence[Claim]], latents: int) -> Float[np.nd
     return margins
 
 
+def _model(extractor: BaseModel) -> str:
+    """The extractor's type and what the config sets of it; of a path only the last part."""
+    given = extractor.model_dump(mode="json", exclude_unset=True, exclude={"type"})
+    words = [f"{name} {str(value).rpartition('/')[2]}" for name, value in given.items()]
+    return ", ".join([str(extractor.model_dump()["type"]), *words])
+
+
 def _made(config: RunConfig, facts: Facts, latents: Latents) -> list[tuple[str, str]]:
     """How the run was made, for the foot of the overview."""
     made = [
         ("Dataset", f"{config.dataset.type}, {plural(len(latents.dataset), 'example')}"),
-        ("Model", config.extractor.type),
+        ("Model", _model(config.extractor)),
         ("Hook point", f"{latents.hook.name}, {latents.hook.width} values a token, axes {_axes(latents.hook)}"),
         ("Autoencoder", f"{plural(latents.postings.latents, 'latent')}, {config.autoencoder.activation.type}"),
         ("Split", f"by {config.score.split.by}"),

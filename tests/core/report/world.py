@@ -16,6 +16,7 @@ from omnisae.errors import UnreadableExample
 from omnisae.extract.dataset import Dataset, Example, FeatureTable
 from omnisae.extract.extractor import Extractor
 from omnisae.hooks.point import HookPoint
+from omnisae.plugins.component import Component
 from omnisae.report.facts import COLUMNS
 
 COLOURS = {"red": (200, 50, 40), "green": (60, 150, 70), "blue": (50, 80, 190), "yellow": (220, 190, 60)}
@@ -176,7 +177,7 @@ def config(**report: Any) -> RunConfig:
         tokens=TokenFilters(),
         score=SimpleNamespace(controls=ControlsConfig(), split=SimpleNamespace(by="example")),
         dataset=SimpleNamespace(type="test.discs"),
-        extractor=SimpleNamespace(type="test.viewer"),
+        extractor=Component(type="test.viewer"),
         autoencoder=SimpleNamespace(latents=0, activation=SimpleNamespace(type="core.topk")),
     )
 
