@@ -57,10 +57,10 @@ def _do(run: Run, wanted: Iterable[str]) -> None:
 
 def _help_training(run: Run, wanted: Iterable[str]) -> None:
     """What every process but the first does, under torchrun: wait for the store, learn from its share, and end."""
-    if "train" not in wanted or run.folder.is_done("train", run.keys["train"]):
+    if "train" not in wanted or _is_done(run, "train", "train"):
         return
     if not run.config.store.live:
-        wait_until(lambda: run.folder.is_done("extract", run.keys["extract"]), "the activation store")
+        wait_until(lambda: _is_done(run, "extract", "extract"), "the activation store")
     stages.fit(run)
 
 
@@ -80,7 +80,7 @@ def _step(run: Run, stage: str, name: str, step: Callable[[], None], wanted: boo
     about = {"run": run.config.name, "stage": name}
     if not wanted:
         folder.require(name, key)
-    elif folder.is_done(name, key) and _outputs_are_there(run, stage, name):
+    elif _is_done(run, stage, name):
         run.say(f"{name}: nothing has changed, skipped")
         registry().observe({"event": "stage_skipped"} | about)
     else:
@@ -91,6 +91,11 @@ def _step(run: Run, stage: str, name: str, step: Callable[[], None], wanted: boo
         seconds = folder.seconds()[name]
         run.say(f"{name}: done in {seconds:.1f} s")
         registry().observe({"event": "stage_finished", "seconds": seconds} | about)
+
+
+def _is_done(run: Run, stage: str, name: str) -> bool:
+    """Whether a step was done with this very input and its output is still there. All processes must ask the same."""
+    return run.folder.is_done(name, run.keys[stage]) and _outputs_are_there(run, stage, name)
 
 
 def _outputs_are_there(run: Run, stage: str, name: str) -> bool:

@@ -92,8 +92,10 @@ class RunFolder:
         self.write_json("stages.json", {name: {"key": d.key, "seconds": d.seconds} for name, d in ledger.items()})
 
     def seconds(self) -> dict[str, float]:
-        """Seconds by stage, of those that are done."""
-        return {name: done.seconds for name, done in self.ledger().items()}
+        """Seconds by stage, of those that are done, in the order of the stages."""
+        done = self.ledger()
+        ordered = sorted(done, key=lambda name: (STAGES.index(name.partition(":")[0]), name))
+        return {name: done[name].seconds for name in ordered}
 
     def write_json(self, name: str, value: Any) -> None:
         write_json(self.path / name, value)

@@ -223,6 +223,7 @@ def report(run: Run, job: "Job") -> None:
 
     out = run.folder.findings(job.name, run.first(job))
     point = next(point for point in run.points if point.name == job.hook)
+    add_seconds(run, job)  # the page shows those of the stages before it
     page = build(out, run.config, run.dataset, run.extractor, Postings.open(out / "codes"), point)
     run.say(f"report: {page}")
 
