@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Tests run side by side: threads that wait by spinning would take each other's cores.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test test-fast lint clean install
+.PHONY: demo test test-fast lint bench bench-docs clean install
 
 install: $(READY)
 
@@ -37,5 +37,13 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Side by side with other libraries, which it installs into benchmarks/.venv. QUICK=1: less than six minutes.
+bench: $(READY)
+	$(BIN)/python -m benchmarks.bench $(if $(QUICK),--quick)
+
+# docs/speed.md and its pictures, from the files that `make bench` stored.
+bench-docs: $(READY)
+	$(BIN)/python -m benchmarks.bench --page
+
 clean:
-	rm -rf .venv runs
+	rm -rf .venv benchmarks/.venv runs

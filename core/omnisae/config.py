@@ -41,7 +41,11 @@ class HookConfig(Section):
 class StoreConfig(Section):
     """The activation store."""
 
-    dtype: Literal["float32", "float16", "bfloat16"] = Field("float32", description="what activations are stored in")
+    dtype: Literal["float32", "float16", "bfloat16", "int8"] = Field(
+        "bfloat16",
+        description="what activations are stored in: bfloat16 halves disk and reading; int8, with a step per token, "
+        "quarters them, and rounds away small values beside very large ones; float32 keeps every bit",
+    )
     shard_mb: int = Field(256, gt=0, description="size of one shard in MiB")
     live: bool = Field(False, description="train straight from the extractor, without a store")
     workers: int | None = Field(
@@ -86,12 +90,21 @@ class TrainConfig(Section):
         {}, description="dotted autoencoder fields and their values: all combinations"
     )
     examples: float = Field(0.5, gt=0, lt=1, description="share of the examples that the autoencoder learns from")
-    precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="Lightning Fabric's precision")
+    precision: Literal["exact", "mixed", "bf16"] = Field(
+        "exact",
+        description="exact: fp32's latents; mixed: few bits propose, fp32 decides (99.9% the same); bf16: a bf16 encoder",
+    )
     clip: float | None = Field(None, gt=0, description="largest norm of the gradient; none: not clipped")
     pool: int = Field(65_536, gt=0, description="rows mixed in memory at a time")
     checkpoint_every: int = Field(1_000, gt=0, description="steps between checkpoints")
     log_every: int = Field(50, gt=0, description="steps between lines of metrics.jsonl")
     devices: int = Field(1, gt=0, description="devices on this machine (started under torchrun: its world)")
+    latent_shards: int = Field(
+        1,
+        gt=0,
+        description="devices that hold each autoencoder together, each a share of its latents, for one larger than a "
+        "device; batches are shared out among the devices over this number",
+    )
     accelerator: str = Field("auto", description="Lightning Fabric's accelerator: auto, cpu, cuda, mps")
 
 

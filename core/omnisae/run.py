@@ -67,7 +67,7 @@ class Run:
             }
         )
         split = config.score.split.model_dump(mode="json")
-        train = config.train.model_dump(mode="json", exclude={"log_every", "devices", "accelerator"})
+        train = config.train.model_dump(mode="json", exclude={"log_every", "devices", "latent_shards", "accelerator"})
         keys["train"] = content_key(
             [
                 keys["extract"],

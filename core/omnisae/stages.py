@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from omnisae.autoencoders.autoencoder import Autoencoder
+    from omnisae.postings.poles import Poles
     from omnisae.postings.postings import Postings
     from omnisae.training.jobs import Job
 
@@ -105,17 +106,24 @@ def fit(run: Run) -> "tuple[dict[str, Autoencoder], dict[str, Tensor]]":
 
 
 def _statistics(autoencoder: "Autoencoder", sample: "Tensor") -> "dict[str, Tensor]":
-    """Of each latent on training tokens: its largest value, its mean where it fires, and how often it fires."""
+    """Of each latent on training tokens: its largest value, its mean where it fires, and how often it fires; where
+    codes are signed, for either sign."""
     import torch
 
+    from omnisae.interventions.operation import of_sign
+    from omnisae.postings.poles import Poles
+
     codes = autoencoder.encode(sample)
-    latents, zeros = codes.latents.long(), torch.zeros(codes.width)
-    fires = torch.bincount(latents, minlength=codes.width)
-    return {
-        "max": zeros.scatter_reduce(0, latents, codes.values.float(), "amax"),
-        "mean": zeros.scatter_add(0, latents, codes.values.float()) / fires.clamp(min=1),
+    poles = Poles(codes.width, autoencoder.activation.signed)
+    entries = poles.of(codes.latents.long().numpy(), codes.values.float().numpy())
+    lists, values = (torch.from_numpy(part) for part in entries)
+    zeros, fires = torch.zeros(len(poles)), torch.bincount(lists, minlength=len(poles))
+    found = {
+        "max": zeros.scatter_reduce(0, lists, values, "amax"),
+        "mean": zeros.scatter_add(0, lists, values) / fires.clamp(min=1),
         "frequency": fires / max(len(codes), 1),
     }
+    return {of_sign(name, sign): column[part] for name, column in found.items() for sign, part in poles.split().items()}
 
 
 def encode(run: Run, job: "Job") -> None:
@@ -165,19 +173,18 @@ def _measure_effects(run: Run, job: "Job", out: Path) -> None:
     sae = SAE.load(run.folder.artifact(job.name, run.first(job)))
     postings = Postings.open(out / "codes")
     test = np.flatnonzero(run.split == TEST)
-    write_json(
-        out / "effects.json",
-        measure(sae, run.extractor, run.dataset, postings, test, _best_latents(out, run.config.score.effects)),
-    )
+    best = _best_latents(out, postings.poles, run.config.score.effects)
+    write_json(out / "effects.json", measure(sae, run.extractor, run.dataset, postings, test, best))
 
 
-def _best_latents(out: Path, count: int) -> list[int]:
-    """The latents that best match a concept on held-out data, each once."""
+def _best_latents(out: Path, poles: "Poles", count: int) -> list[int]:
+    """The latents that best match a concept on held-out data, each once, by their posting lists."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(out / "concepts.parquet", columns=["latent", "f1"]).to_pydict()
-    scored = sorted(zip(table["f1"], table["latent"], strict=True), key=lambda pair: -np.nan_to_num(pair[0], nan=-1.0))
-    return list(dict.fromkeys(latent for _, latent in scored))[:count]
+    table = pq.read_table(out / "concepts.parquet").to_pydict()
+    lists = map(poles.at, table["latent"], table.get("sign", [None] * len(table["latent"])))
+    scored = sorted(zip(table["f1"], lists, strict=True), key=lambda pair: -np.nan_to_num(pair[0], nan=-1.0))
+    return list(dict.fromkeys(pole for _, pole in scored))[:count]
 
 
 def _write_metrics(run: Run, job: "Job", out: Path) -> None:
@@ -204,16 +211,17 @@ def _agreement(run: Run, job: "Job") -> float | None:
     from omnisae.autoencoders.agreement import mean_max_cosine
     from omnisae.autoencoders.artifact import Artifact
 
-    def decoder(other: "Job") -> Any:
-        return Artifact.load(run.folder.artifact(other.name, run.first(other))).autoencoder.decoder_rows()
+    def artifact(other: "Job") -> Artifact:
+        return Artifact.load(run.folder.artifact(other.name, run.first(other)))
 
     siblings = [
         other for other in run.jobs if other.hook == job.hook and other.config == job.config and other.seed != job.seed
     ]
     if not siblings:
         return None
-    mine = decoder(job)
-    return float(np.mean([mean_max_cosine(mine, decoder(other)) for other in siblings]))
+    me = artifact(job)
+    mine, others = me.autoencoder.decoder_rows(), (artifact(other).autoencoder.decoder_rows() for other in siblings)
+    return float(np.mean([mean_max_cosine(mine, other, signed=me.signed) for other in others]))
 
 
 def report(run: Run, job: "Job") -> None:

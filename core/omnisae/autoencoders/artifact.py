@@ -122,6 +122,11 @@ class Artifact:
             _check_golden(autoencoder, _named(tensors, "golden."), about.golden.tolerance, folder)
         return cls(autoencoder, about.info, _named(tensors, "statistics."), folder)
 
+    @property
+    def signed(self) -> bool:
+        """Whether its codes may be negative."""
+        return self.autoencoder.activation.signed
+
     def encode(self, x: Float[Tensor, "token width"], check: bool = True) -> Codes:
         """The codes of raw activations of this artifact's hook point, as the model gives them (not normalised).
 

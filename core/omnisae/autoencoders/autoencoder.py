@@ -12,11 +12,19 @@ from torch import Tensor, nn
 from omnisae.autoencoders.activation import Activation, SparseActivation
 from omnisae.autoencoders.auxk import Silence, auxiliary_loss
 from omnisae.autoencoders.codes import Codes
+from omnisae.autoencoders.divide import divide
 from omnisae.autoencoders.initialise import geometric_median, towards_data, unit_directions
+from omnisae.autoencoders.kernels.plain import weighted_rows
+from omnisae.autoencoders.kernels.rows import remove_parallel, to_unit
 from omnisae.autoencoders.loss import Pass, Penalty
 from omnisae.autoencoders.nesting import Nesting
 from omnisae.autoencoders.normaliser import Normaliser
-from omnisae.autoencoders.sparse import Entries, Preactivations, decode_entries, encode_entries, weighted_rows
+from omnisae.autoencoders.operand import Operand
+from omnisae.autoencoders.picked import Picked
+from omnisae.autoencoders.preactivations import Preactivations
+from omnisae.autoencoders.precision import Precision
+from omnisae.autoencoders.shard import WHOLE, Shard
+from omnisae.autoencoders.sparse import Entries, Reconstruction, encode_entries, reconstruct
 from omnisae.config import AutoencoderConfig, AuxKConfig
 from omnisae.errors import ArtifactError, TrainingError
 
@@ -24,6 +32,8 @@ SPECIMENS = 8
 """Tokens of the training sample kept as the golden input of the artifact."""
 DATA_SHARE = 0.8
 """Share of the data in the directions from which the decoder starts."""
+OF_THE_SAMPLE = ("normaliser.", "centre", "variance", "decoder_bias", "span", "specimen")
+"""The part of the state that all autoencoders with one normaliser start with alike."""
 START_ROWS = 1024
 """Rows of the sample on which the encoder's first scale is fitted."""
 
@@ -45,12 +55,27 @@ class Step:
     sst: Float[Tensor, ""]
 
 
+class Batch:
+    """What all autoencoders of one hook point and normaliser share of a batch: `x`, normalised activations less the
+    fixed centre, and `sst`, Σ‖·‖² of these.
+    """
+
+    __slots__ = ("sst", "x")  # no dataclass: Fabric copies these in depth on their way into a module
+
+    def __init__(self, rows: Float[Tensor, "token width"]) -> None:
+        self.x = Operand(rows)
+        self.sst: Float[Tensor, ""] = rows.norm(dim=1).square().sum()
+
+    def __len__(self) -> int:
+        return int(self.x.rows.shape[0])
+
+
 @dataclass(frozen=True, slots=True)
 class _Coded:
-    """The codes of a batch, and what each prefix group of latents adds to its reconstruction."""
+    """What a pass gives: codes as penalties see them, the reconstruction, firing, and the rule's own terms."""
 
     passed: Pass
-    groups: Float[Tensor, "group token width"]
+    reconstruction: Reconstruction
     fired: Int[Tensor, " latent"]
     losses: dict[str, Tensor]
 
@@ -61,6 +86,10 @@ class Autoencoder(nn.Module):
     pre = (x' − b) · encoderᵀ + encoder_bias, codes = activation(pre), x̂' = codes · decoder + b, where x' is the
     normalised activation and b the decoder's bias; rows of `encoder` and `decoder` belong to latents. A training step
     is `forward`, `loss.backward()`, `before_step()`, the optimiser's step, `after_step(fired, tokens)`.
+
+    With a `shard` that divides latents, this is the part of one process: `encoder`, `decoder` and all that has a row a
+    latent hold the `held` latents only. Such a part can be trained, together with the others; codes are for whole
+    autoencoders.
     """
 
     variance: Tensor
@@ -68,19 +97,29 @@ class Autoencoder(nn.Module):
     seen: Tensor
     specimen: Tensor
     span: Tensor
+    precision: Precision = "exact"
+    """How the encoder's product of a training step is computed."""
 
-    def __init__(self, config: AutoencoderConfig, width: int, seed: int) -> None:
+    def __init__(self, config: AutoencoderConfig, width: int, seed: int, shard: Shard = WHOLE) -> None:
         super().__init__()
         self.config, self.width, self.latents, self.seed = config, width, config.latents, seed
+        self.shard, self.held = shard, shard.held(self.latents)
+        self._here = self.held.stop - self.held.start
         self.activation: Activation = config.activation.build(self.latents)
+        self.activation.shard = shard
         self.normaliser: Normaliser = config.normaliser.build(width)
-        self.nesting: Nesting = config.nesting.build(self.latents) if config.nesting else Nesting((self.latents,))
-        self.penalties = nn.ModuleList(penalty.build(self.latents, width) for penalty in config.penalties)
+        nesting: Nesting = config.nesting.build(self.latents) if config.nesting else Nesting((self.latents,))
+        self.nesting = shard.nesting(nesting)
+        penalties: list[Penalty] = [penalty.build(self.latents, width) for penalty in config.penalties]
+        parts: dict[str, Activation | Penalty] = {"activation": self.activation}
+        parts |= {f"penalties.{place}": penalty for place, penalty in enumerate(penalties)}
+        self.divided = divide(parts, self.latents, shard)
+        self.penalties = nn.ModuleList(penalties)
         self.auxk = config.auxk or AuxKConfig.model_validate({} if self.activation.revives else {"k": 0})
-        self.silence = Silence(self.latents, self.auxk.dead_after)
-        directions = unit_directions(self.latents, width, seed)
+        self.silence = Silence(self._here, self.auxk.dead_after, shard.over_latents)
+        directions = unit_directions(self.latents, width, seed, self.held)
         self.encoder = nn.Parameter(directions.clone())
-        self.encoder_bias = nn.Parameter(torch.zeros(self.latents))
+        self.encoder_bias = nn.Parameter(torch.zeros(self._here))
         self.decoder = nn.Parameter(directions)
         self.decoder_bias = nn.Parameter(torch.zeros(width))
         self.register_buffer("variance", torch.tensor(float(width)))
@@ -92,21 +131,35 @@ class Autoencoder(nn.Module):
     # -- training ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def initialise(self, sample: Float[Tensor, "token width"]) -> None:
+    def initialise(self, sample: Float[Tensor, "token width"], like: "Autoencoder | None" = None) -> None:
         """Start from a sample of raw training activations (some thousands of tokens).
 
         Fits the normaliser, puts the decoder's bias at the geometric median of the normalised sample, turns the atoms
         towards randomly drawn tokens, ties the encoder to the decoder with the one scale that reconstructs the sample
-        best, and fits the activation rule.
+        best, and fits the activation rule. `like` is an autoencoder with the same normaliser that has just started
+        from the same sample: what both would learn of it is taken over.
         Raises TrainingError where the sample is not finite or of another width.
         """
         self._check(sample, TrainingError)
+        sample = sample.to(self.decoder)
+        if like is None:
+            self._look_at(sample)
+        else:
+            state = like.state_dict()
+            known = {name: tensor for name, tensor in self.state_dict().items() if name.startswith(OF_THE_SAMPLE)}
+            for name, tensor in known.items():
+                tensor.copy_(state[name])
+        centred = self.normaliser(sample)[0] - self.decoder_bias
+        self.decoder.copy_(towards_data(self.decoder, centred, DATA_SHARE, self.seed, self.latents, self.held))
+        self._tie(centred[:START_ROWS])
+
+    def _look_at(self, sample: Tensor) -> None:
+        """Learn of the sample what does not depend on the seed, the latents or the activation rule."""
         if len(sample) == 0 or not bool(sample.isfinite().all()):
             raise TrainingError(
                 f"the sample of {len(sample)} activations to start from is empty or holds NaN or infinite values",
                 "look for the examples that yield them; the store names them on extraction",
             )
-        sample = sample.to(self.decoder)
         self.normaliser.fit(sample)
         normal, _ = self.normaliser(sample)
         self.centre.copy_(normal.double().mean(0))
@@ -115,45 +168,47 @@ class Autoencoder(nn.Module):
         squared = normal.square().sum(1).double()
         self.span.copy_(torch.quantile(squared[:100_000], squared.new_tensor([0.01, 0.99])))
         self.specimen.copy_(sample[torch.arange(SPECIMENS, device=sample.device) % len(sample)])
-        self.decoder.copy_(towards_data(self.decoder, normal - self.decoder_bias, DATA_SHARE, self.seed))
-        self._tie(normal[:START_ROWS] - self.decoder_bias)
 
-    def forward(self, x: Float[Tensor, "token width"]) -> Step:
-        """The loss of one batch of raw activations.
+    @torch.no_grad()
+    def prepare(self, x: Float[Tensor, "token width"]) -> Batch:
+        """A batch of raw activations, ready for this autoencoder and all with the same normaliser and sample."""
+        normal = self.normaliser(x.to(self.decoder.dtype))[0]
+        return Batch(normal - self.centre)
+
+    def forward(self, x: Float[Tensor, "token width"] | Batch) -> Step:
+        """The loss of one batch of raw activations, or of a prepared one.
 
         The reconstruction term is Σ‖x' − x̂'‖² / (tokens · variance), where the variance is the training sample's
         mean of ‖x' − mean‖² (Gao et al. 2024: the error over that of always predicting the mean); with nesting, the
         weighted mean of this over the prefixes.
         """
-        with torch.no_grad():
-            normal = self.normaliser(x.to(self.decoder.dtype))[0]
-        coded = self._sparse(normal) if isinstance(self.activation, SparseActivation) else self._dense(normal)
-        error = normal - self.decoder_bias
-        reconstruction = error.new_zeros(())
-        for weight, group in zip(self.nesting.weights, coded.groups, strict=True):
-            error = error - group
-            sse = error.square().sum()
-            reconstruction = reconstruction + weight * sse
-        losses = {"reconstruction": reconstruction / (len(normal) * self.variance), **coded.losses}
+        batch = x if isinstance(x, Batch) else self.prepare(x)
+        tokens = len(batch)
+        shift = self.decoder_bias - self.centre
+        pre = self._pre(batch.x, shift.detach())
+        coded = self._coded(pre, shift)
+        losses = {"reconstruction": coded.reconstruction.loss / (tokens * self.variance), **coded.losses}
         for penalty in self.penalties:
             losses[cast(Penalty, penalty).name] = penalty(coded.passed)
         if self.auxk.k:
             losses["auxk"] = self.auxk.weight * auxiliary_loss(
-                error.detach(),
-                (normal - self.decoder_bias).detach(),
+                coded.reconstruction.residual,
+                pre,
                 self.encoder,
                 self.encoder_bias,
                 self.decoder,
                 self.silence,
                 self.auxk.k,
+                self.activation.signed,
+                self.shard.over_tokens,
             )
         return Step(
             loss=torch.stack(list(losses.values())).sum(),
             terms={name: loss.detach() for name, loss in losses.items()},
             fired=coded.fired,
-            l0=coded.fired.sum() / len(normal),
-            sse=sse.detach(),
-            sst=(normal - self.centre).square().sum(),
+            l0=self.shard.over_latents.summed(coded.fired.sum()) / tokens,
+            sse=coded.reconstruction.square,
+            sst=batch.sst,
         )
 
     @torch.no_grad()
@@ -161,49 +216,42 @@ class Autoencoder(nn.Module):
         """Between backward and the optimiser's step: take from the decoder's gradient what would only change norms."""
         gradient = self.decoder.grad
         if self.config.unit_norm and gradient is not None:
-            unit = F.normalize(self.decoder, dim=1)
-            gradient -= (gradient * unit).sum(1, keepdim=True) * unit
+            remove_parallel(gradient, self.decoder)
 
     @torch.no_grad()
     def after_step(self, fired: Int[Tensor, " latent"], tokens: int) -> None:
         """After the optimiser's step. `fired` and `tokens` are summed over all processes."""
         if self.config.unit_norm:
-            self.decoder.copy_(F.normalize(self.decoder, dim=1))
+            to_unit(self.decoder)
         self.silence.after_step(fired, tokens)
         self.activation.after_step()
         self.seen += tokens
 
     def decoder_rows(self) -> Float[Tensor, "latent width"]:
-        """The direction of every latent, in normalised units, without a gradient."""
+        """The direction of every latent held here, in normalised units, without a gradient."""
         return self.decoder.detach()
 
     def dead(self) -> Bool[Tensor, " latent"]:
-        """The latents that have not fired in `auxk.dead_after` tokens of training."""
+        """The latents held here that have not fired in `auxk.dead_after` tokens of training."""
         return self.silence.dead()
 
     # -- use --------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def encode(self, x: Float[Tensor, "token width"]) -> Codes:
+    def encode(self, x: Float[Tensor, "token width"], precision: Precision = "exact") -> Codes:
         """The codes of raw activations by the inference rule, a few rows at a time. Raises ArtifactError on another
         width.
         """
         self._check(x, ArtifactError)
+        self._refuse_part()
         normal, context = self.normaliser(x.to(self.decoder))
-        parts = [self.activation.codes(chunk) for _, chunk in self._pre(normal - self.decoder_bias)]
-        if not parts:
-            parts = [self.activation.codes(normal.new_zeros(0, self.latents))]
-        counts = torch.cat([part.offsets.diff() for part in parts])
-        return Codes(
-            F.pad(counts.cumsum(0), (1, 0)),
-            torch.cat([part.latents for part in parts]),
-            torch.cat([part.values for part in parts]).to(self.decoder.dtype),
-            self.latents,
-            context,
-        )
+        pre = self._pre(Operand(normal - self.centre), self.decoder_bias - self.centre, precision)
+        picked = self.activation.find(pre)
+        return Codes(picked.offsets, picked.latents.long(), picked.values, self.latents, context)
 
     def decode(self, codes: Codes) -> Float[Tensor, "token width"]:
         """Raw activations from codes."""
+        self._refuse_part()
         if codes.width != self.latents:
             raise ArtifactError(
                 f"the codes are of {codes.width} latents, and this autoencoder has {self.latents}",
@@ -214,47 +262,49 @@ class Autoencoder(nn.Module):
 
     # -- parts ------------------------------------------------------------------------------------------------------
 
-    def _pre(self, centred: Tensor) -> Preactivations:
-        return Preactivations(centred, self.encoder.detach(), self.encoder_bias.detach())
+    def _pre(self, x: Operand, shift: Tensor, precision: Precision | None = None) -> Preactivations:
+        encoder, bias = self.encoder.detach(), self.encoder_bias.detach()
+        over_latents = self.shard.over_latents
+        return Preactivations(x, encoder, bias, shift.detach(), precision or self.precision, over_latents)
 
-    def _sparse(self, normal: Tensor) -> _Coded:
-        activation = cast(SparseActivation, self.activation)
-        tokens, groups = len(normal), len(self.nesting.prefixes)
-        with torch.no_grad():
-            centred = normal - self.decoder_bias
-            picked = activation.pick(self._pre(centred))
-            entries = Entries.of(picked.offsets, picked.latents, self.latents)
-            grouped = self._grouped(entries, tokens)
-        raw = encode_entries(
-            picked.values.to(normal.dtype), centred, self.encoder, self.encoder_bias, self.decoder_bias, entries
+    def _coded(self, pre: Preactivations, shift: Tensor) -> _Coded:
+        if isinstance(self.activation, SparseActivation):
+            with torch.no_grad():
+                picked = self.activation.pick(pre)
+            if picked is not None:
+                return self._sparse(self.activation, pre.x.rows, shift, picked)
+        return self._dense(pre, shift)
+
+    def _sparse(self, activation: SparseActivation, rows: Tensor, shift: Tensor, picked: Picked) -> _Coded:
+        entries, over_latents = Entries.of(picked, self._here), self.shard.over_latents
+        raw = encode_entries(picked.values, rows, over_latents.common(shift), self.encoder, self.encoder_bias, entries)
+        values = activation.values(raw, entries)
+        reconstruction = reconstruct(values, rows, shift, self.decoder, entries, self.nesting, over_latents)
+        passed = self._passed(values, picked.latents.long(), len(rows))
+        return _Coded(
+            passed, reconstruction, entries.counts(values.detach() != 0), activation.entry_losses(raw, entries)
         )
-        values = activation.values(raw)
-        out = decode_entries(values, self.decoder, grouped)
-        parts = out.reshape(tokens, groups, self.width).transpose(0, 1)
-        return _Coded(self._passed(values, picked.latents, tokens), parts, entries.counts(values.detach() != 0), {})
 
-    def _grouped(self, entries: Entries, tokens: int) -> Entries:
-        """The entries in one bag for every token and prefix group: latents ascend in a token, so groups are runs."""
-        if len(self.nesting.prefixes) == 1:
-            return entries
-        device = entries.latents.device
-        starts = torch.tensor((0, *self.nesting.prefixes[:-1]), device=device)
-        keys = entries.bags * self.latents + entries.latents
-        bounds = (torch.arange(tokens, device=device)[:, None] * self.latents + starts).reshape(-1)
-        offsets = torch.cat([torch.searchsorted(keys, bounds), entries.offsets[-1:]])
-        group = torch.searchsorted(starts, entries.latents, right=True) - 1
-        return entries.grouped(entries.bags * len(starts) + group, offsets)
-
-    def _dense(self, normal: Tensor) -> _Coded:
-        pre = F.linear(normal - self.decoder_bias, self.encoder, self.encoder_bias).to(normal.dtype)
-        codes = self.activation(pre)
-        starts = (0, *self.nesting.prefixes)
-        parts = [codes[:, a:b] @ self.decoder[a:b] for a, b in pairwise(starts)]
+    def _dense(self, pre: Preactivations, shift: Tensor) -> _Coded:
+        """The step of rules whose codes are dense, or of a sparse rule that reaches too many latents."""
+        rows, over_latents = pre.x.rows, self.shard.over_latents
+        with torch.autocast(rows.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            values = F.linear(rows - over_latents.common(shift), self.encoder, self.encoder_bias).to(rows.dtype)
+            codes = self.activation(values)
+            left, loss = rows - shift, rows.new_zeros(())
+            for weight, (a, b) in zip(self.nesting.weights, pairwise((0, *self.nesting.prefixes)), strict=True):
+                left = left - over_latents.total(codes[:, a:b] @ self.decoder[a:b])
+                square = left.square().sum()
+                loss = loss + weight * square
         fired = (codes.detach() != 0).sum(0)
-        return _Coded(self._passed(codes, None, len(normal)), torch.stack(parts), fired, self.activation.losses(pre))
+        found = Reconstruction(loss, left.detach(), square.detach())
+        return _Coded(self._passed(codes, None, len(rows)), found, fired, self.activation.losses(values))
 
     def _passed(self, codes: Tensor, latents: Tensor | None, tokens: int) -> Pass:
-        return Pass(codes, latents, tokens, self.decoder, self.encoder, self.variance.sqrt(), self.seen)
+        scale, over_latents = self.variance.sqrt(), self.shard.over_latents
+        return Pass(
+            codes, latents, tokens, self.decoder, self.encoder, scale, self.seen, over_latents, self.activation.signed
+        )
 
     def _tie(self, centred: Tensor) -> None:
         """Encoder = α · decoder, with the α whose reconstruction of the sample is nearest in the sense of least
@@ -262,15 +312,25 @@ class Autoencoder(nn.Module):
         """
         training = self.training
         self.eval()
-        scale = float(self.variance.sqrt())
-        pre = centred @ self.decoder.t()
+        scale, x, over_latents = float(self.variance.sqrt()), Operand(centred), self.shard.over_latents
+        biases = torch.zeros_like(self.encoder_bias), torch.zeros_like(self.decoder_bias)
+        pre = Preactivations(x, self.decoder.detach(), *biases, over_latents=over_latents)
         self.activation.initialise(pre, scale)
-        guess = self.activation(pre) @ self.decoder
+        picked = self.activation.find(pre)
+        guess = over_latents.summed(weighted_rows(self.decoder, picked.latents, picked.offsets, picked.values))
         alpha = float((guess * centred).sum() / guess.square().sum().clamp(min=1e-12))
         alpha = min(max(alpha, 1e-3), 1.0)
         self.encoder.copy_(alpha * self.decoder)
-        self.activation.initialise(alpha * pre, scale)
+        self.activation.initialise(Preactivations(x, self.encoder.detach(), *biases, over_latents=over_latents), scale)
         self.train(training)
+
+    def _refuse_part(self) -> None:
+        if self.shard.divided:
+            raise ArtifactError(
+                f"this is one process's part of an autoencoder, latents {self.held.start} up to {self.held.stop} of "
+                f"{self.latents}; codes take them all",
+                "use the whole autoencoder, which `train` returns on the first process",
+            )
 
     def _check(self, x: Tensor, error: type[ArtifactError] | type[TrainingError]) -> None:
         if x.ndim != 2 or x.shape[1] != self.width:

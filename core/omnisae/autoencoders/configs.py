@@ -53,6 +53,19 @@ class TopKConfig(ActivationConfig):
         return TopK(self.k)
 
 
+class AbsTopKConfig(ActivationConfig):
+    """The k pre-activations of largest magnitude of each token fire, with their signs (Zhu et al. 2025)."""
+
+    type: Literal["core.abstopk"] = "core.abstopk"
+    k: int = Field(gt=0, description="latents that fire per token")
+
+    def build(self, latents: int) -> "Activation":
+        from omnisae.autoencoders.topk import AbsTopK
+
+        _at_most("k", self.k, latents)
+        return AbsTopK(self.k)
+
+
 class BatchTopKConfig(ActivationConfig):
     """A batch's tokens share k activations each; a learnt threshold at inference (Bussmann et al. 2024)."""
 
@@ -143,6 +156,7 @@ COMPONENTS: tuple[type[Component], ...] = (
     ReLUConfig,
     JumpReLUConfig,
     TopKConfig,
+    AbsTopKConfig,
     BatchTopKConfig,
     MatryoshkaConfig,
     NoneConfig,

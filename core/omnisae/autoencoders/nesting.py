@@ -16,6 +16,12 @@ class Nesting:
         given = weights or (1.0,) * len(prefixes)
         self.weights = tuple(weight / sum(given) for weight in given)
 
+    def cut(self, start: int, stop: int) -> "Nesting":
+        """The same prefixes, counted among the latents from `start` up to `stop` only, with the same weights."""
+        part = Nesting(tuple(min(max(prefix, start), stop) - start for prefix in self.prefixes))
+        part.weights = self.weights
+        return part
+
 
 def matryoshka(prefixes: tuple[float, ...], weights: tuple[float, ...] | None, latents: int) -> Nesting:
     """Matryoshka prefixes (Bussmann et al. 2025, "Learning multi-level features with Matryoshka sparse autoencoders").

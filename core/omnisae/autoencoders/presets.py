@@ -3,6 +3,7 @@
 from typing import Any
 
 from omnisae.autoencoders.configs import (
+    AbsTopKConfig,
     BatchTopKConfig,
     JumpReLUConfig,
     L1Config,
@@ -29,6 +30,12 @@ def jumprelu(latents: int, l0: float, **parts: Any) -> AutoencoderConfig:
 def topk(latents: int, k: int, **parts: Any) -> AutoencoderConfig:
     """TopK with AuxK (Gao et al. 2024, "Scaling and evaluating sparse autoencoders")."""
     return AutoencoderConfig(latents=latents, activation=TopKConfig(k=k), **{"auxk": AuxKConfig(), **parts})
+
+
+def abstopk(latents: int, k: int, **parts: Any) -> AutoencoderConfig:
+    """AbsTopK with AuxK: a latent may stand for a concept and its opposite (Zhu et al. 2025, "AbsTopK: Rethinking
+    Sparse Autoencoders For Bidirectional Features")."""
+    return AutoencoderConfig(latents=latents, activation=AbsTopKConfig(k=k), **{"auxk": AuxKConfig(), **parts})
 
 
 def batchtopk(latents: int, k: int, **parts: Any) -> AutoencoderConfig:

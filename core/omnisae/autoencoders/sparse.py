@@ -1,13 +1,9 @@
 """Sparse linear algebra of codes: only the entries that fire are multiplied, forwards and backwards.
 
-An *entry* is one non-zero of a token × latent matrix. Entries stand in the order of their *bags* (a bag is a token,
-or one prefix group of a token), so that a product with a dictionary is an embedding bag; their transposition (the
-order by latent) makes weight gradients embedding bags too. Nothing here waits for the device or depends on the order
-in which threads finish.
+An *entry* is one non-zero of a token × latent matrix. Entries stand in the order of their tokens; their transposition
+(the order by latent) makes weight gradients sums over runs. Nothing here depends on the order in which threads finish.
 """
 
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,80 +12,41 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-CHUNK_ELEMENTS = {"cpu": 2**22, "cuda": 2**27}
-"""Largest block of pre-activations held at a time: on a CPU it stays near the caches."""
-
-
-class Preactivations:
-    """The dense pre-activations of a batch, computed a few rows at a time and never held whole.
-
-    `centred` are normalised activations less the decoder's bias.
-    """
-
-    def __init__(
-        self,
-        centred: Float[Tensor, "token width"],
-        encoder: Float[Tensor, "latent width"],
-        bias: Float[Tensor, " latent"],
-    ) -> None:
-        kind = centred.device.type
-        # Cast once here what autocast would cast again for every chunk.
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else centred.dtype
-        self.centred, self.encoder, self.bias = centred.to(dtype), encoder.to(dtype), bias.to(dtype)
-        self.tokens, self.latents = int(centred.shape[0]), int(encoder.shape[0])
-        self.device = centred.device
-        self.chunk = max(16, CHUNK_ELEMENTS.get(kind, 2**24) // max(self.latents, 1))
-
-    def __iter__(self) -> Iterator[tuple[int, Float[Tensor, "row latent"]]]:
-        """The first row and the pre-activations of each chunk."""
-        for start in range(0, self.tokens, self.chunk):
-            yield start, self._of(self.centred[start : start + self.chunk])
-
-    def rows(self, index: Int[Tensor, " row"]) -> Float[Tensor, "row latent"]:
-        """The pre-activations of chosen tokens."""
-        return self._of(self.centred[index])
-
-    def _of(self, centred: Tensor) -> Tensor:
-        return torch.addmm(self.bias, centred, self.encoder.t())
-
-
-@dataclass(frozen=True, slots=True)
-class Picked:
-    """Entries that an activation rule keeps: token t keeps `latents[offsets[t]:offsets[t + 1]]`, ascending.
-
-    `values` are their pre-activations. Entries whose value the rule turns to zero are allowed: they pad the arrays to a
-    size known beforehand, so that the device need not be waited for.
-    """
-
-    offsets: Int[Tensor, " token+1"]
-    latents: Int[Tensor, " entry"]
-    values: Float[Tensor, " entry"]
+from omnisae.autoencoders.group import ALONE, Group
+from omnisae.autoencoders.kernels import device, plain, products
+from omnisae.autoencoders.kernels.device import constant
+from omnisae.autoencoders.kernels.loops import array, fits, threads
+from omnisae.autoencoders.nesting import Nesting
+from omnisae.autoencoders.picked import Picked
 
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """Where a sparse matrix has entries, by bag and, transposed, by latent."""
+    """Where a sparse matrix has entries, by token and, transposed, by latent."""
 
-    bags: Int[Tensor, " entry"]
-    offsets: Int[Tensor, " bag+1"]
+    offsets: Int[Tensor, " token+1"]
     latents: Int[Tensor, " entry"]
+    tokens: Int[Tensor, " entry"]
     order: Int[Tensor, " entry"]
-    """Entries sorted by latent, and by bag within a latent."""
+    """Entries sorted by latent, and by token within a latent."""
     bounds: Int[Tensor, " latent+1"]
     """Where each latent's entries begin in `order`."""
 
     @staticmethod
-    def of(offsets: Int[Tensor, " bag+1"], latents: Int[Tensor, " entry"], width: int) -> "Entries":
-        """The entries of bags given by offsets. `width` is the number of latents."""
+    def of(picked: Picked, width: int) -> "Entries":
+        """The entries that were picked. `width` is the number of latents."""
+        offsets, latents = picked.offsets, picked.latents
+        if device.at_hand(latents):
+            tokens, order = torch.empty_like(latents), torch.empty_like(latents)
+            bounds = latents.new_empty(width + 1)
+            products.transpose(*map(array, (latents, offsets, order, bounds, tokens)))
+            return Entries(offsets, latents, tokens, order, bounds)
         entry = torch.arange(latents.shape[0], device=latents.device)
-        bags = torch.searchsorted(offsets, entry, right=True) - 1
-        keys, order = ascending(latents, width)
-        bounds = torch.searchsorted(keys, torch.arange(width + 1, device=keys.device))
-        return Entries(bags, offsets, latents, order, bounds)
-
-    def grouped(self, bags: Int[Tensor, " entry"], offsets: Int[Tensor, " bag+1"]) -> "Entries":
-        """The same entries in finer bags."""
-        return Entries(bags, offsets, self.latents, self.order, self.bounds)
+        tokens = torch.searchsorted(offsets, entry, right=True) - 1
+        keys, order = plain.ascending(latents, width)
+        return Entries(
+            offsets, latents, tokens, order, torch.searchsorted(keys, torch.arange(width + 1, device=keys.device))
+        )
 
     def counts(self, fires: Tensor) -> Int[Tensor, " latent"]:
         """How many of the entries for which `fires` holds belong to each latent."""
@@ -97,120 +54,189 @@ class Entries:
         return running[self.bounds[1:]] - running[self.bounds[:-1]]
 
 
-def ascending(keys: Int[Tensor, "..."], limit: int) -> tuple[Int[Tensor, "..."], Int[Tensor, "..."]]:
-    """Keys below `limit` in ascending order along the last axis, and the places they came from.
+@dataclass(frozen=True, slots=True)
+class Reconstruction:
+    """How codes reconstruct a batch.
 
-    32-bit keys sort many times faster than 64-bit ones, so they are narrowed where that loses nothing. The sort is
-    stable.
+    `loss` is the weighted sum over prefixes of Σ‖r_p‖², with a gradient. `residual` is the last prefix's r, and
+    `square` its Σ‖r‖², without.
     """
-    narrow = keys.to(torch.int32) if limit <= 2**31 else keys
-    ordered, order = narrow.sort(dim=-1, stable=True)
-    return ordered.to(keys.dtype), order
+
+    loss: Float[Tensor, ""]
+    residual: Float[Tensor, "token width"]
+    square: Float[Tensor, ""]
 
 
-def weighted_rows(
-    matrix: Float[Tensor, "row width"],
-    index: Int[Tensor, " entry"],
-    offsets: Int[Tensor, " bag+1"],
-    weights: Float[Tensor, " entry"],
-) -> Float[Tensor, "bag width"]:
-    """The sum over each bag of `weights[e] · matrix[index[e]]`."""
-    return F.embedding_bag(
-        index, matrix, offsets, mode="sum", per_sample_weights=weights.to(matrix.dtype), include_last_offset=True
-    )
-
-
-def inner_products(
-    left: Float[Tensor, "bag width"], right: Float[Tensor, "latent width"], entries: Entries
+def encode_entries(
+    values: Float[Tensor, " entry"],
+    x: Float[Tensor, "token width"],
+    shift: Float[Tensor, " width"],
+    encoder: Float[Tensor, "latent width"],
+    bias: Float[Tensor, " latent"],
+    entries: Entries,
 ) -> Float[Tensor, " entry"]:
-    """⟨left[bag], right[latent]⟩ of every entry."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
-        pattern = torch.sparse_csr_tensor(
-            entries.offsets,
-            entries.latents,
-            torch.zeros(entries.latents.shape[0], dtype=left.dtype, device=left.device),
-            size=(left.shape[0], right.shape[0]),
-            check_invariants=False,
-        )
-    products: Tensor = torch.sparse.sampled_addmm(pattern, left, right.t(), beta=0.0).values()
-    return products
+    """The picked pre-activations with a gradient to the encoder, its bias, and the shift taken from every x.
+
+    `values` were computed when the entries were picked.
+    """
+    out: Tensor = _Encode.apply(values, x, shift, encoder, bias, entries)
+    return out
 
 
-def by_latent(
-    matrix: Float[Tensor, "bag width"], weights: Float[Tensor, " entry"], entries: Entries
-) -> Float[Tensor, "latent width"]:
-    """The gradient of a dictionary: the sum over each latent's entries of `weights[e] · matrix[bag of e]`."""
-    return weighted_rows(matrix, entries.bags[entries.order], entries.bounds, weights[entries.order])
+def reconstruct(
+    values: Float[Tensor, " entry"],
+    x: Float[Tensor, "token width"],
+    shift: Float[Tensor, " width"],
+    decoder: Float[Tensor, "latent width"],
+    entries: Entries,
+    nesting: Nesting,
+    over_latents: Group = ALONE,
+) -> Reconstruction:
+    """The residuals r_p = x − shift − Σ value · atom over the latents of prefix p, and their weighted squares, with a
+    gradient to values, atoms and shift. Values, atoms and prefixes are of the latents held here; the sum is over those
+    of all processes.
+    """
+    loss, residual, square = _Reconstruct.apply(values, x, shift, decoder, entries, nesting, over_latents)
+    return Reconstruction(loss, residual, square)
 
 
 def sums_by_latent(weights: Float[Tensor, " entry"], entries: Entries) -> Float[Tensor, " latent"]:
-    """The sum of the weights of each latent's entries."""
+    """The sum of the weights of each latent's entries, without a gradient."""
+    latents = len(entries.bounds) - 1
+    if device.at_hand(weights):
+        return torch.bincount(entries.latents, weights, minlength=latents).to(weights.dtype)
     ones = torch.ones(1, 1, dtype=weights.dtype, device=weights.device)
-    return weighted_rows(ones, torch.zeros_like(entries.order), entries.bounds, weights[entries.order])[:, 0]
+    return plain.weighted_rows(ones, torch.zeros_like(entries.order), entries.bounds, weights[entries.order])[:, 0]
 
 
 class _Encode(torch.autograd.Function):
-    """Pre-activations of the picked entries: ⟨x − decoder bias, encoder[latent]⟩ + bias[latent]."""
+    """⟨x − shift, encoder[latent]⟩ + bias[latent] of every entry."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        values: Tensor,
-        centred: Tensor,
-        encoder: Tensor,
-        bias: Tensor,
-        decoder_bias: Tensor,
-        entries: Entries,
+        ctx: Any, values: Tensor, x: Tensor, shift: Tensor, encoder: Tensor, bias: Tensor, entries: Entries
     ) -> Tensor:
-        ctx.save_for_backward(centred, encoder)
+        ctx.save_for_backward(x, shift, encoder)
         ctx.entries = entries
         return values.clone()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        centred, encoder = ctx.saved_tensors
-        weights = by_latent(centred, gradient, ctx.entries)
-        bias = sums_by_latent(gradient, ctx.entries)
-        # x − b enters every product, so that b's gradient is one vector × matrix product, not a pass over entries.
-        return None, None, weights, bias, -(bias @ encoder), None
+        x, shift, encoder = ctx.saved_tensors
+        weights, sums = _sum_by_latent(x[:, None], gradient, ctx.entries, _ends(len(encoder)), shift)
+        # The shift enters every product, so that its gradient is one vector × matrix product, not a pass over entries.
+        return None, None, -(sums @ encoder) if ctx.needs_input_grad[2] else None, weights, sums, None
 
 
-class _Decode(torch.autograd.Function):
-    """The sum over each bag of value × atom."""
+class _Reconstruct(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        values: Tensor,
+        x: Tensor,
+        shift: Tensor,
+        decoder: Tensor,
+        entries: Entries,
+        nesting: Nesting,
+        over_latents: Group,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        pulls, residual, along, squares = _residuals(values, x, shift, decoder, entries, nesting, over_latents)
+        ctx.save_for_backward(values, pulls, along)
+        ctx.entries, ctx.prefixes, ctx.zero = entries, nesting.prefixes, torch.zeros_like(shift)
+        sums = squares.sum(0)
+        loss = (sums * constant(nesting.weights, sums.dtype, sums.device)).sum()
+        ctx.mark_non_differentiable(residual, square := sums[-1].clone())
+        return loss, residual, square
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, decoder: Tensor, entries: Entries) -> Tensor:
-        ctx.save_for_backward(values, decoder)
-        ctx.entries = entries
-        return weighted_rows(decoder, entries.latents, entries.offsets, values)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        values, decoder = ctx.saved_tensors
-        gradient = gradient.contiguous()
-        return inner_products(gradient, decoder, ctx.entries), by_latent(gradient, values, ctx.entries), None
+    def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        values, pulls, along = ctx.saved_tensors
+        factor = -2 * gradient
+        atoms, _sums = _sum_by_latent(pulls, values * factor, ctx.entries, ctx.prefixes, ctx.zero)
+        shift = factor * pulls[:, 0].sum(0) if ctx.needs_input_grad[2] else None
+        return along * factor, None, shift, atoms, None, None, None
 
 
-def encode_entries(
-    values: Float[Tensor, " entry"],
-    centred: Float[Tensor, "token width"],
-    encoder: Float[Tensor, "latent width"],
-    bias: Float[Tensor, " latent"],
-    decoder_bias: Float[Tensor, " width"],
+def _ends(latents: int) -> tuple[int, ...]:
+    return (latents,)
+
+
+def _residuals(
+    values: Tensor,
+    x: Tensor,
+    shift: Tensor,
+    decoder: Tensor,
     entries: Entries,
-) -> Float[Tensor, " entry"]:
-    """The picked pre-activations with a gradient to the encoder, its bias and the decoder's bias.
+    nesting: Nesting,
+    over_latents: Group,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Σ_{q ≥ p} weight_q r_q by token and group, the last r, ⟨pull, atom⟩ of every entry, and ‖r_p‖²."""
+    tokens, groups = x.shape[0], len(nesting.prefixes)
+    if over_latents.size == 1 and device.takes(values, x, decoder):
+        from omnisae.autoencoders.kernels.triton.residuals import residuals as triton_residuals
 
-    `values` were computed when the entries were picked; `centred` is x − decoder bias, without a gradient.
-    """
-    out: Tensor = _Encode.apply(values, centred, encoder, bias, decoder_bias, entries)
-    return out
+        bags = entries.offsets if groups == 1 else _grouped(entries, nesting, tokens)
+        weights = constant(nesting.weights, x.dtype, x.device)
+        return triton_residuals(values, x, shift, decoder, entries.latents, bags, weights)
+    if over_latents.size == 1 and fits(x, decoder):  # in one pass; with others, their sums come in between
+        pulls, along, squares = (
+            x.new_empty(tokens, groups, x.shape[1]),
+            torch.empty_like(values),
+            x.new_empty(tokens, groups),
+        )
+        residual = pulls[:, 0] if groups == 1 else torch.empty_like(x)
+        apart = x[:0] if groups == 1 else residual
+        ends, weights = torch.tensor(nesting.prefixes), x.new_tensor(nesting.weights)
+        threads()
+        products.reconstruct(
+            *map(array, (x, shift, values, entries.latents, entries.offsets, decoder, ends, weights)),
+            *map(array, (pulls, apart, along, squares)),
+        )
+        return pulls, residual, along, squares
+    bags, latents = _grouped(entries, nesting, tokens), entries.latents.long()
+    parts = over_latents.summed(plain.weighted_rows(decoder, latents, bags, values)).reshape(tokens, groups, -1)
+    residuals = (x - shift)[:, None] - parts.cumsum(1)
+    weighted = residuals * constant(nesting.weights, x.dtype, x.device)[:, None]
+    pulls = weighted.flip(1).cumsum(1).flip(1).contiguous()
+    along = plain.inner_products(pulls.reshape(tokens * groups, -1), decoder, bags, latents)
+    return pulls, residuals[:, -1].contiguous(), along, residuals.square().sum(2)
 
 
-def decode_entries(
-    values: Float[Tensor, " entry"], decoder: Float[Tensor, "latent width"], entries: Entries
-) -> Float[Tensor, "bag width"]:
-    """The sum of value × atom over each bag, with a gradient to the values and to the atoms."""
-    out: Tensor = _Decode.apply(values, decoder, entries)
-    return out
+def _grouped(entries: Entries, nesting: Nesting, tokens: int) -> Int[Tensor, " bag+1"]:
+    """Where the entries of every token and prefix group begin: latents ascend in a token, so groups are runs."""
+    width, where = nesting.prefixes[-1], entries.latents.device
+    starts = constant((0, *nesting.prefixes[:-1]), torch.int64, where)
+    keys = entries.tokens.long() * width + entries.latents
+    bounds = (torch.arange(tokens, device=where)[:, None] * width + starts).reshape(-1)
+    return torch.cat([torch.searchsorted(keys, bounds), entries.offsets[-1:].long()])
+
+
+def _sum_by_latent(
+    rows: Float[Tensor, "token group width"],
+    weights: Float[Tensor, " entry"],
+    entries: Entries,
+    prefixes: tuple[int, ...],
+    shift: Float[Tensor, " width"],
+) -> tuple[Float[Tensor, "latent width"], Float[Tensor, " latent"]]:
+    """Of each latent, Σ weight · (row of the entry's token and the latent's group − shift), and Σ weight."""
+    latents, groups = len(entries.bounds) - 1, rows.shape[1]
+    if device.takes(rows, weights):
+        from omnisae.autoencoders.kernels.triton.latents import sum_by_latent
+
+        ends = constant(prefixes, torch.int64, rows.device)
+        return sum_by_latent(rows, weights, entries.order, entries.bounds, entries.tokens, ends, shift)
+    if fits(rows, weights):
+        out, sums = rows.new_empty(latents, rows.shape[2]), rows.new_empty(latents)
+        threads()
+        products.sum_by_latent(
+            *map(array, (rows, weights, entries.order, entries.bounds, entries.tokens, torch.tensor(prefixes))),
+            *map(array, (shift, out, sums)),
+        )
+        return out, sums
+    order = entries.order.long()
+    starts = constant((0, *prefixes[:-1]), torch.int64, rows.device)
+    group = torch.searchsorted(starts, entries.latents.long(), right=True) - 1
+    place = (entries.tokens.long() * groups + group)[order]
+    out = plain.weighted_rows(rows.reshape(-1, rows.shape[2]), place, entries.bounds.long(), weights[order])
+    sums = sums_by_latent(weights, entries)
+    return out - sums[:, None] * shift, sums

@@ -1,18 +1,19 @@
-"""TopK: the k largest positive pre-activations of each token fire."""
+"""TopK and AbsTopK: the k largest pre-activations of each token fire."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from omnisae.autoencoders.activation import SparseActivation
-from omnisae.autoencoders.codes import Codes
-from omnisae.autoencoders.sparse import Picked, Preactivations, ascending
+from omnisae.autoencoders.picked import Picked
+from omnisae.autoencoders.preactivations import Preactivations
 
 
 class TopK(SparseActivation):
     """z = ReLU(TopK(pre)) (Gao et al. 2024, "Scaling and evaluating sparse autoencoders", equation 2)."""
 
     revives = True
+    divisible = True
 
     def __init__(self, k: int) -> None:
         super().__init__()
@@ -25,24 +26,27 @@ class TopK(SparseActivation):
     def infer(self, pre: Float[Tensor, "token latent"]) -> Float[Tensor, "token latent"]:
         return self(pre)  # type: ignore[no-any-return]
 
-    def codes(self, pre: Float[Tensor, "token latent"]) -> Codes:
-        values, latents = row_top(pre, self.k)
-        fires = values > 0
-        offsets = torch.nn.functional.pad(fires.sum(1).cumsum(0), (1, 0))
-        return Codes(offsets, latents[fires], values[fires], pre.shape[1])
-
     def pick(self, pre: Preactivations) -> Picked:
-        tops = [row_top(chunk, self.k) for _, chunk in pre]
-        offsets = torch.arange(pre.tokens + 1, device=pre.device) * self.k
-        values, latents = (torch.cat(part).reshape(-1) for part in zip(*tops, strict=True))
-        return Picked(offsets, latents, values)
+        return pre.top(self.k, signed=self.signed)
+
+    def find(self, pre: Preactivations) -> Picked:
+        picked = self.pick(pre)
+        return picked.only(picked.values != 0 if self.signed else picked.values > 0)
 
     def rule(self) -> str:
         return f"the {self.k} largest positive pre-activations of each token fire"
 
 
-def row_top(pre: Float[Tensor, "token latent"], k: int) -> tuple[Float[Tensor, "token k"], Tensor]:
-    """The k largest of each row and their columns, columns ascending."""
-    values, latents = pre.topk(k, dim=1, sorted=False)
-    latents, order = ascending(latents, pre.shape[1])
-    return values.gather(1, order), latents
+class AbsTopK(TopK):
+    """z keeps the k pre-activations of largest magnitude, with their signs: one latent may stand for a concept and its
+    opposite (Zhu et al. 2025, "AbsTopK: Rethinking Sparse Autoencoders For Bidirectional Features").
+    """
+
+    signed = True
+
+    def forward(self, pre: Float[Tensor, "token latent"]) -> Float[Tensor, "token latent"]:
+        latents = pre.abs().topk(self.k, dim=1).indices
+        return torch.zeros_like(pre).scatter(1, latents, pre.gather(1, latents))
+
+    def rule(self) -> str:
+        return f"the {self.k} pre-activations of largest magnitude of each token fire, with their signs"

@@ -18,7 +18,8 @@ from omnisae.postings.postings import Postings
 class Evidence:
     """What a metric may look at: the chosen pairs of latent and concept, and the TEST examples.
 
-    Row r pairs `latent[r]` with `concepts[concept[r]]`. `threshold[r]` is on activations divided by the latent's
+    Row r pairs `latent[r]`, a posting list, with `concepts[concept[r]]` (where codes are signed a list is one pole of a
+    latent: `postings.poles`). `threshold[r]` is on activations divided by the latent's
     maximum on SELECT (NaN for fractions). `counts` were made in one pass for all metrics: for classes `hits` (true
     positives), `predicted`, `positives`, `n`, `touched` and `instances`, and `rank_sum` (the sum of the positives'
     mid-ranks); for fractions `spearman`; NaN where they do not apply.

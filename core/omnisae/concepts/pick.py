@@ -18,8 +18,8 @@ CELLS = 1 << 22
 
 @dataclass(frozen=True)
 class Picks:
-    """Rows of the table of one level: `number` is the concept's within the level, `chosen` its F1 on SELECT (|ρ| for
-    fractions), `sign` the direction."""
+    """Rows of the table of one level: `latent` is a posting list (a latent, or one pole of it where codes are signed),
+    `number` the concept's within the level, `chosen` its F1 on SELECT (|ρ| for fractions), `sign` the direction."""
 
     latent: Int64[np.ndarray, " row"]
     number: Int64[np.ndarray, " row"]
@@ -109,7 +109,7 @@ def _classes(
     thresholds: Float64[np.ndarray, " threshold"],
     top: int,
 ) -> _Best:
-    best = _Best.empty(top, len(level.classes), postings.latents)
+    best = _Best.empty(top, len(level.classes), len(postings.poles))
     if level.classes:
         positives = level.select.positives()
         for part in chunks(postings, latents, rows=CELLS // len(level.labels.concepts) + 1):
@@ -123,7 +123,7 @@ def _classes(
 
 
 def _fractions(postings: Postings, level: Level, latents: Int64[np.ndarray, " alive"], top: int) -> _Best:
-    best = _Best.empty(top, len(level.fractions), postings.latents)
+    best = _Best.empty(top, len(level.fractions), len(postings.poles))
     for part in chunks(postings, latents, rows=CELLS // len(level.fractions) + 1):
         mine = latents[part]
         activations = sort(gather(postings, level.select, mine))

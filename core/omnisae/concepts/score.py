@@ -26,6 +26,7 @@ from omnisae.errors import ConfigError
 from omnisae.extract.dataset import Dataset
 from omnisae.extract.extractor import Extractor
 from omnisae.extract.split import NAMES, SELECT, TEST
+from omnisae.postings.poles import Poles
 from omnisae.postings.postings import Postings
 from omnisae.store.source import TokenSource
 
@@ -61,7 +62,7 @@ def score(
     columns, extra = _metrics(rows.evidence(postings, found), config)
     p = rows.p
     table = columns | {
-        "latent": rows.latent,
+        **_latents(postings.poles, rows.latent),
         "concept": [rows.concepts[c].name for c in rows.concept],
         "level": [rows.concepts[c].level for c in rows.concept],
         "threshold": rows.threshold,
@@ -144,6 +145,12 @@ class _Rows:
             {level.labels.level: level.test for level in found},
             self.numbers,
         )
+
+
+def _latents(poles: Poles, lists: np.ndarray) -> dict[str, Any]:
+    """The columns that say which latent a row is about, and which sign of its codes where they are signed."""
+    signs = {"sign": [poles.sign(int(pole)) for pole in lists]} if poles.signed else {}
+    return {"latent": poles.latent(lists), **signs}
 
 
 def _numbers(level: Level) -> list[int]:

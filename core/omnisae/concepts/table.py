@@ -30,14 +30,18 @@ SCHEMA: dict[str, pa.DataType] = {
     "p_value": pa.float64(),
     "q_value": pa.float64(),
 }
+SIGN = ("sign", pa.int8())
+"""The column after `latent` where codes are signed: 1 or −1, the codes of the latent that the row is about."""
 METRICS = ("precision", "recall", "recall_instance", "f1", "auroc", "iou", "spearman")
 """The fixed columns that metrics fill."""
 
 
 def write_table(path: Path, columns: Mapping[str, Any], extra: Sequence[str] = ()) -> None:
-    """Write the fixed columns in their order, NaN where they are absent, then the extra ones."""
+    """Write the fixed columns in their order, NaN where they are absent, then the extra ones. `sign` stands after
+    `latent` where it is given."""
     rows = len(columns["latent"])
-    schema = SCHEMA | dict.fromkeys(extra, pa.float64())
+    schema = {"latent": SCHEMA["latent"]} | (dict([SIGN]) if "sign" in columns else {}) | SCHEMA
+    schema |= dict.fromkeys(extra, pa.float64())
     arrays = [
         pa.array(columns[name] if name in columns else np.full(rows, np.nan), type=kind, from_pandas=False)
         for name, kind in schema.items()

@@ -20,10 +20,14 @@ class _OnLatents(InterventionConfig):
         default={}, description="only tokens within these half-open ranges, by axis, e.g. {y: [0, 7]}"
     )
 
+    sign: Literal[1, -1] | None = Field(
+        default=None, description="of signed codes: only positive (1) or negative ones (−1), as magnitudes; none: both"
+    )
+
     def _place(self) -> dict[str, Any]:
         from omnisae.interventions.operation import several
 
-        return {"latents": several(self.latent), "gate": self.gate, "mask": self.mask}
+        return {"latents": several(self.latent), "gate": self.gate, "mask": self.mask, "sign": self.sign}
 
 
 class _InUnits(_OnLatents):

@@ -17,6 +17,7 @@ from omnisae.extract.module import to_device
 from omnisae.interventions.operation import Tokens, scale
 from omnisae.interventions.sae import SAE
 from omnisae.interventions.sparse import silent
+from omnisae.postings.poles import Poles
 
 if TYPE_CHECKING:
     from omnisae.postings.postings import Postings
@@ -85,6 +86,9 @@ def switching_off(
 ) -> list[dict[str, Any]]:
     """What switching single latents off does to the model's own loss.
 
+    Latents are numbered as posting lists: where codes are signed, one is one pole of a latent, and only its codes of
+    that sign are set to zero; the facts then name `latent` and `sign`.
+
     For each latent the mean change of the loss, L(z = 0) − L, over its rows, with n and a bootstrap 95 % interval
     (percentiles over resampled examples); beside it the same for its control latents, on the latent's rows, or on their
     own where `control_rows` names them. Positive: the model does worse without it. Empty where there is no loss.
@@ -92,7 +96,7 @@ def switching_off(
     if extractor.model is None:
         return []
     sae.attach(extractor.model)
-    rng = np.random.default_rng(seed)
+    poles, rng = _poles(sae), np.random.default_rng(seed)
     own: dict[int, Float[np.ndarray, " example"] | None] = {}
     found = []
     for latent, rows in latents.items():
@@ -111,9 +115,9 @@ def switching_off(
         pooled = np.concatenate([of_others[other] for other in others]) if others else np.zeros(0)
         found.append(
             {
-                "latent": int(latent),
+                **poles.facts(latent),
                 **_summary(changes[0], rng),
-                "controls": [{"latent": other, **_summary(of_others[other], rng)} for other in others],
+                "controls": [{**poles.facts(other), **_summary(of_others[other], rng)} for other in others],
                 "control": _summary(pooled, rng),
             }
         )
@@ -121,15 +125,16 @@ def switching_off(
 
 
 def matched_controls(
-    counts: Sequence[int], latents: Sequence[int], *, each: int = 3, seed: int = 0
+    counts: Sequence[int], latents: Sequence[int], *, each: int = 3, seed: int = 0, poles: Poles | None = None
 ) -> dict[int, list[int]]:
     """For each latent, others drawn at random from the latents that fire most nearly as often (log of the count).
 
-    `counts` are tokens in which each latent fires. Silent latents and `latents` themselves are no controls.
+    `counts` are tokens in which each latent fires. Silent latents and `latents` themselves are no controls; nor are the
+    opposite poles of these, where `poles` says that latents have two (and numbers are those of posting lists).
     """
     known, rng = np.asarray(counts, dtype=np.float64), np.random.default_rng(seed)
-    able = np.flatnonzero(known > 0)
-    able = able[~np.isin(able, list(latents))]
+    able, poles = np.flatnonzero(known > 0), Poles(len(known)) if poles is None else poles
+    able = able[~np.isin(poles.latent(able), poles.latent(np.asarray(latents, dtype=np.int64)))]
     chosen = {}
     for latent in latents:
         distance = np.abs(np.log(known[able]) - math.log(max(known[latent], 1.0)))
@@ -150,14 +155,15 @@ def measure(
     workers: int | None = None,
 ) -> dict[str, Any]:
     """Loss recovered over `rows`, and the effect of switching each latent off on up to 64 of these rows in which it
-    fires, drawn at random, beside three latents that fire as often, each on rows drawn the same way.
+    fires, drawn at random, beside three latents that fire as often, each on rows drawn the same way. `latents` are
+    posting lists (see `switching_off`).
 
     `loss` is None, with the reason under `why`, where the model has no loss of its own.
     """
     recovered = loss_recovered(sae, extractor, dataset, rows, workers=workers)
     if recovered is None:
         return {"loss": None, "latents": [], "why": "the extractor gives no loss of the model"}
-    controls = matched_controls(np.asarray(postings.counts).tolist(), latents, seed=seed)
+    controls = matched_controls(np.asarray(postings.counts).tolist(), latents, seed=seed, poles=postings.poles)
     everyone = {*latents, *(other for others in controls.values() for other in others)}
     drawn = {latent: _draw(postings, latent, rows, seed) for latent in sorted(everyone)}
     firing = {latent: drawn[latent] for latent in latents if drawn[latent]}
@@ -184,14 +190,19 @@ def _changes(
     """The change of each example's loss when each latent is switched off; NaN where the model gives no loss."""
     if extractor.model is None:
         return None
-    model = extractor.model
-    offs: list[Edit] = [lambda one=one: sae.edit(model, scale(one, by=0.0)) for one in latents]  # type: ignore[misc]
+    model, poles = extractor.model, _poles(sae)
+    off = [scale(int(poles.latent(one)), by=0.0, sign=poles.sign(one)) for one in latents]
+    offs: list[Edit] = [lambda one=one: sae.edit(model, one) for one in off]  # type: ignore[misc]
     losses = _losses(extractor, dataset, rows, [nullcontext, *offs], workers)
     if losses is None:
         return None
     whole = np.concatenate([found for _, found in losses], axis=1) if losses else np.zeros((1 + len(latents), 0))
     changes: Float[np.ndarray, "latent example"] = whole[1:] - whole[:1]
     return changes
+
+
+def _poles(sae: SAE) -> Poles:
+    return Poles(sae.autoencoder.latents, sae.signed)
 
 
 def _losses(

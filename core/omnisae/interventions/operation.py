@@ -12,6 +12,7 @@ from torch import Tensor
 from omnisae.autoencoders.codes import Codes
 from omnisae.errors import ArtifactError, ConfigError, did_you_mean
 from omnisae.interventions.sparse import block_of, only_entries, with_block
+from omnisae.postings.poles import Sign
 
 Unit = Literal["raw", "max", "quantile", "concept_mean"]
 Latents = int | Sequence[int]
@@ -21,12 +22,14 @@ Latents = int | Sequence[int]
 class Known:
     """What an artifact knows, by which an operation is checked and its units resolved before the model runs.
 
-    `statistics` are numbers per latent: `max`, `quantile:0.99`, `concept_mean:<concept>`.
+    `statistics` are numbers per latent: `max`, `quantile:0.99`, `concept_mean:<concept>`. Where codes are `signed`,
+    these are about positive codes, and `negative:max` and so on about the magnitudes of negative ones.
     """
 
     latents: int
     axes: tuple[str, ...]
     statistics: Mapping[str, Float[Tensor, " latent"]] = field(default_factory=dict)
+    signed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,10 @@ class LatentOperation(Operation):
 
     It acts on tokens where the latent exceeds `gate` (raw units; None: everywhere) and whose coordinate on each axis
     of `mask` lies in the half-open range given there (special tokens have none on their content's axes).
+
+    `sign` names one pole of latents whose codes are signed: 1 the positive codes, −1 the negative ones. The latent is
+    then turned round, z = −code, so that all that is said of z is said of their magnitudes. None: the whole latent, z
+    its code with whatever sign.
     """
 
     latents: tuple[int, ...]
@@ -67,6 +74,7 @@ class LatentOperation(Operation):
     concept: str | None = None
     gate: float | None = None
     mask: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    sign: Sign | None = None
     units: Float[Tensor, " chosen"] | None = None
     """What `unit` amounts to for each latent; found by `prepared`."""
 
@@ -83,13 +91,18 @@ class LatentOperation(Operation):
                 raise ConfigError(f"the mask names axis {axis!r}", did_you_mean(axis, known.axes))
             if not 0 <= start < stop:
                 raise ConfigError(f"the mask's range on {axis!r} is {start} to {stop}", "give 0 ≤ start < stop")
+        _check_sign(self, known)
         return replace(self, units=_units(self, known))
 
     def apply(self, codes: Codes, tokens: Tokens) -> Codes:
-        old = block_of(codes, self.latents)
+        old = self.turned(block_of(codes, self.latents))
         units = torch.ones(len(self.latents)) if self.units is None else self.units
-        new = self.change(old, units.to(old))
-        return with_block(codes, self.latents, torch.where(self.where(old, tokens), new, old))
+        new = torch.where(self.where(old, tokens), self.change(old, units.to(old)), old)
+        return with_block(codes, self.latents, self.turned(new))
+
+    def turned(self, block: Float[Tensor, "token chosen"]) -> Float[Tensor, "token chosen"]:
+        """Codes as the operation sees them: the other way round where it is about negative ones. Its own inverse."""
+        return -block if self.sign == -1 else block
 
     @abstractmethod
     def change(
@@ -105,10 +118,11 @@ class LatentOperation(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Scale(LatentOperation):
-    """z' = z · amount · unit. `amount` 0 switches a latent off."""
+    """z' = z · amount · unit. `amount` 0 switches a latent off. With a sign, the other pole stays as it is."""
 
     def change(self, old: Tensor, units: Tensor) -> Tensor:
-        return old * (self.amount * units)
+        scaled = old * (self.amount * units)
+        return scaled if self.sign is None else torch.where(old > 0, scaled, old)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,15 +162,18 @@ class Clamp(LatentOperation):
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroOthers(LatentOperation):
-    """z'_j = 0 for every latent j but these. With a gate: at tokens where one of these exceeds it."""
+    """z'_j = 0 for every latent j but these. With a gate: at tokens where one of these exceeds it. With a sign, their
+    other poles go too."""
 
     def change(self, old: Tensor, units: Tensor) -> Tensor:
         return old
 
     def apply(self, codes: Codes, tokens: Tokens) -> Codes:
-        block = block_of(codes, self.latents)
+        block = self.turned(block_of(codes, self.latents))
         chosen = self.where(block, tokens).any(dim=1)
         kept = torch.isin(codes.latents.long(), torch.as_tensor(self.latents, device=codes.latents.device))
+        if self.sign is not None:
+            kept = kept & (self.turned(codes.values) > 0)
         return only_entries(codes, kept | ~chosen[codes.tokens])
 
 
@@ -169,11 +186,13 @@ def scale(
     concept: str | None = None,
     gate: float | None = None,
     mask: Mapping[str, tuple[int, int]] | None = None,
+    sign: Sign | None = None,
 ) -> Operation:
     """Multiply latents by a factor; 0 switches them off."""
     return Scale(
-        latents=several(latent), amount=by, unit=unit, quantile=quantile, concept=concept, gate=gate, mask=mask or {}
-    )
+        latents=several(latent), amount=by, unit=unit, quantile=quantile, concept=concept, gate=gate,
+        mask=mask or {}, sign=sign,
+    )  # fmt: skip
 
 
 def add(
@@ -185,17 +204,13 @@ def add(
     concept: str | None = None,
     gate: float | None = None,
     mask: Mapping[str, tuple[int, int]] | None = None,
+    sign: Sign | None = None,
 ) -> Operation:
     """Add to latents, also where they are silent."""
     return Add(
-        latents=several(latent),
-        amount=amount,
-        unit=unit,
-        quantile=quantile,
-        concept=concept,
-        gate=gate,
-        mask=mask or {},
-    )
+        latents=several(latent), amount=amount, unit=unit, quantile=quantile, concept=concept, gate=gate,
+        mask=mask or {}, sign=sign,
+    )  # fmt: skip
 
 
 def set_to(
@@ -207,17 +222,13 @@ def set_to(
     concept: str | None = None,
     gate: float | None = None,
     mask: Mapping[str, tuple[int, int]] | None = None,
+    sign: Sign | None = None,
 ) -> Operation:
     """Set latents to a value, also where they are silent."""
     return Set(
-        latents=several(latent),
-        amount=amount,
-        unit=unit,
-        quantile=quantile,
-        concept=concept,
-        gate=gate,
-        mask=mask or {},
-    )
+        latents=several(latent), amount=amount, unit=unit, quantile=quantile, concept=concept, gate=gate,
+        mask=mask or {}, sign=sign,
+    )  # fmt: skip
 
 
 def clamp(
@@ -230,19 +241,24 @@ def clamp(
     concept: str | None = None,
     gate: float | None = None,
     mask: Mapping[str, tuple[int, int]] | None = None,
+    sign: Sign | None = None,
 ) -> Operation:
     """Keep latents between two bounds."""
     return Clamp(
         latents=several(latent), low=low, high=high, unit=unit, quantile=quantile, concept=concept, gate=gate,
-        mask=mask or {},
+        mask=mask or {}, sign=sign,
     )  # fmt: skip
 
 
 def keep_only(
-    latent: Latents, *, gate: float | None = None, mask: Mapping[str, tuple[int, int]] | None = None
+    latent: Latents,
+    *,
+    gate: float | None = None,
+    mask: Mapping[str, tuple[int, int]] | None = None,
+    sign: Sign | None = None,
 ) -> Operation:
     """Switch off every latent but these."""
-    return ZeroOthers(latents=several(latent), gate=gate, mask=mask or {})
+    return ZeroOthers(latents=several(latent), gate=gate, mask=mask or {}, sign=sign)
 
 
 def several(latent: Latents) -> tuple[int, ...]:
@@ -259,11 +275,27 @@ def in_mask(mask: Mapping[str, tuple[int, int]], tokens: Tokens) -> Bool[Tensor,
     return within
 
 
+def _check_sign(operation: LatentOperation, known: Known) -> None:
+    """Raises ConfigError where the operation's sign does not fit the artifact's codes."""
+    if operation.sign not in (None, 1, -1):
+        raise ConfigError(f"an operation with sign {operation.sign}", "give 1 (positive codes), −1, or none (both)")
+    if operation.sign == -1 and not known.signed:
+        raise ConfigError(
+            f"negative codes of latents {list(operation.latents)}: no code of this artifact is negative",
+            "leave out sign",
+        )
+    if operation.sign is None and operation.unit != "raw" and known.signed:
+        raise ConfigError(
+            f"the unit {operation.unit!r} without a sign: positive and negative codes have one each",
+            "give sign 1 or −1, or the amount in raw units",
+        )
+
+
 def _units(operation: LatentOperation, known: Known) -> Float[Tensor, " chosen"]:
     """What one unit amounts to for each latent of the operation."""
     if operation.unit == "raw":
         return torch.ones(len(operation.latents))
-    name = statistic(operation.unit, operation.quantile, operation.concept)
+    name = of_sign(statistic(operation.unit, operation.quantile, operation.concept), operation.sign)
     if name not in known.statistics:
         raise ArtifactError(
             f"the unit {operation.unit!r} needs the statistic {name!r}, which the artifact does not hold",
@@ -283,3 +315,8 @@ def statistic(unit: Unit, quantile: float | None = None, concept: str | None = N
             raise ConfigError("the unit 'concept_mean' without a concept", "name the concept")
         return f"concept_mean:{concept}"
     return unit
+
+
+def of_sign(name: str, sign: Sign | None) -> str:
+    """The name of a statistic of codes with this sign: that of positive ones is the plain name."""
+    return f"negative:{name}" if sign == -1 else name

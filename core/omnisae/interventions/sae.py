@@ -94,7 +94,7 @@ class SAE(Artifact):
         operation does not fit the artifact.
         """
         self.attach(model, allow_other_model=allow_other_model)
-        known = Known(self.autoencoder.latents, self.info.hook.axes, self.statistics)
+        known = Known(self.autoencoder.latents, self.info.hook.axes, self.statistics, self.signed)
         built = [one.build() if isinstance(one, InterventionConfig) else one for one in operations]
         prepared = [one.prepared(known) for one in built]
 

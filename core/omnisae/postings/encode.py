@@ -33,7 +33,8 @@ def encode(
     its `evaluate` filter keeps.
 
     Examples that trained the artifact are left out: they never choose nor judge. The inference rule of the artifact is
-    used throughout. Writes the posting lists and health.json to the folder `out`, or leaves what was there.
+    used throughout; where its codes are signed, so are the posting lists. Writes these and health.json to the folder
+    `out`, or leaves what was there.
     Raises DatasetError where a side gave no token.
     """
     keep, keep_select = artifact.info.tokens.evaluate, artifact.info.tokens.select
@@ -41,9 +42,10 @@ def encode(
     device = _device(artifact)
     test = Reconstruction()
     about = {"source": source.fingerprint(), "parent": artifact.info.parent, "dataset": artifact.info.dataset}
-    latents = artifact.autoencoder.latents
+    latents, signed = artifact.autoencoder.latents, artifact.signed
     seen = np.zeros(len(NAMES), dtype=np.int64)
-    with PostingsWriter(out, source.hook, keep, latents, split, about, keep_select) as writer, torch.inference_mode():
+    writer = PostingsWriter(out, source.hook, keep, latents, split, about, keep_select, signed=signed)
+    with writer, torch.inference_mode():
         for found in source.sequential(either, np.isin(split, (SELECT, TEST)), batch):
             tokens = _kept(found, split, source.hook.roles, {SELECT: keep_select, TEST: keep})
             if len(tokens) == 0:
@@ -71,7 +73,7 @@ def encode(
                     f"the {NAMES[side]} examples gave no token",
                     "add examples, or let more tokens through (tokens.evaluate in the config)",
                 )
-        return writer.finish(health(test, writer.counts, int(seen.sum())))
+        return writer.finish(health(test, writer.counts, int(seen.sum()), writer.poles))
 
 
 def _kept(

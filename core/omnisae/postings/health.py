@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
+from omnisae.postings.poles import Poles
+from omnisae.postings.spread import sums
+
 DECADES = 7
 BINS_PER_DECADE = 4
 
@@ -34,10 +37,8 @@ class Reconstruction:
         n = len(x)
         if n == 0:
             return
-        x = x.astype(np.float64)
-        self.sse += float(((x - decoded) ** 2).sum())
-        mean = x.mean(axis=0)
-        spread = float(((x - mean) ** 2).sum())
+        mean, spread, sse = sums(x, decoded)
+        self.sse += sse
         if self.mean is None:
             self.mean, self.spread, self.width = mean, spread, x.shape[1]
         else:
@@ -69,17 +70,33 @@ class Reconstruction:
         return self.entries / self.tokens if self.tokens else 0.0
 
 
-def health(test: Reconstruction, counts: Int64[np.ndarray, " latent"], tokens: int) -> dict[str, Any]:
-    """The contents of health.json. `counts` are firings over all `tokens` encoded tokens (SELECT and TEST)."""
+def health(
+    test: Reconstruction, counts: Int64[np.ndarray, " list"], tokens: int, poles: Poles | None = None
+) -> dict[str, Any]:
+    """The contents of health.json. `counts` are firings of every posting list over all `tokens` encoded tokens (SELECT
+    and TEST), `poles` what the lists belong to (None: a latent each). A latent lives that fires with either sign.
+    """
+    poles = Poles(len(counts)) if poles is None else poles
+    signs = _signs(counts, poles) if poles.signed else {}
+    counts = poles.per_latent(counts)
     return {
         "explained_variance": test.explained_variance,
         "mse": test.mse,
         "l0": test.l0,
         "dead_fraction": float((counts == 0).mean()),
+        **signs,
         "tokens": test.tokens,
         "tokens_encoded": tokens,
         "density": density(counts, tokens),
     }
+
+
+def _signs(counts: Int64[np.ndarray, " list"], poles: Poles) -> dict[str, float]:
+    """Which living latents use both signs, and how evenly the median one does; 0 where none lives."""
+    rarer = poles.balance(counts)
+    if not len(rarer):
+        return {"bipolar_fraction": 0.0, "rarer_sign": 0.0}
+    return {"bipolar_fraction": float((rarer > 0).mean()), "rarer_sign": float(np.median(rarer))}
 
 
 def density(counts: Int64[np.ndarray, " latent"], tokens: int) -> dict[str, Any]:

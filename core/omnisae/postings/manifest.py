@@ -13,10 +13,12 @@ from omnisae.atomic import write_text
 from omnisae.errors import StoreError
 from omnisae.extract.split import SELECT
 from omnisae.hooks.point import HookPoint
+from omnisae.postings.poles import Poles
 from omnisae.tokens.filter import TokenFilter
 
 FORMAT = "omnisae.postings"
-SCHEMA = 1
+SCHEMA = 2
+"""The newest version. Unsigned lists are still written as version 1, byte for byte as before."""
 NAME = "manifest.json"
 HEALTH = "health.json"
 ARRAYS = (
@@ -48,22 +50,29 @@ class Manifest(BaseModel):
     """What posting lists hold. `tokens` and `entries` count the rows of the token table and the codes' non-zeros.
 
     `keep` is the filter by which tokens of test examples were kept, `keep_select` that of select examples (None: the
-    same).
+    same). `signed`: codes may be negative, and every latent has two lists (see `poles`); this is version 2, since older
+    readers would misread it.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     format: Literal["omnisae.postings"] = "omnisae.postings"
-    schema_version: int = SCHEMA
+    schema_version: int = 1
     hook: HookPoint
     keep: TokenFilter
     keep_select: TokenFilter | None = None
     latents: int
+    signed: bool = False
     examples: int
     tokens: int
     entries: int
     about: dict[str, Any] = {}
     files: dict[str, File] = {}
+
+    @property
+    def poles(self) -> Poles:
+        """What each posting list belongs to."""
+        return Poles(self.latents, self.signed)
 
     def keep_on(self, side: int) -> TokenFilter:
         """The filter by which tokens of a side of the split were kept."""
@@ -71,7 +80,8 @@ class Manifest(BaseModel):
 
     def write(self, folder: Path) -> None:
         """Write it whole, or leave the one before. Raises StoreError where the disk is full."""
-        write_text(folder / NAME, json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
+        raw = self.model_dump(mode="json", exclude=None if self.signed else {"signed"})
+        write_text(folder / NAME, json.dumps(raw, indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":

@@ -11,6 +11,7 @@ from omnisae.errors import StoreError
 from omnisae.extract.split import SELECT, TEST
 from omnisae.hooks.point import HookPoint
 from omnisae.postings.manifest import ARRAYS, HEALTH, Manifest, describe, load
+from omnisae.postings.poles import Poles
 
 
 class Postings:
@@ -23,19 +24,22 @@ class Postings:
     Latent l fires at tokens `token[offsets[l]:offsets[l + 1]]`, ascending, with `value` (in the units of the codes).
     `counts` and `maxima` are the number of tokens at which a latent fires and its largest value there (0 where it never
     fires), over all tokens; `counts_select` and `maxima_select` are the same over the SELECT examples.
+
+    Where codes are signed, a latent has two lists, one for either sign, with magnitudes as values: `poles` tells which.
+    Whatever is said here of latent l then holds of list l.
     """
 
     example: Int32[np.ndarray, " token"]
     coords: Int32[np.ndarray, "token axis"]
     role: UInt8[np.ndarray, " token"]
     split: UInt8[np.ndarray, " example"]
-    offsets: Int64[np.ndarray, " latent+1"]
+    offsets: Int64[np.ndarray, " list+1"]
     token: Int[np.ndarray, " entry"]
     value: Float32[np.ndarray, " entry"]
-    counts: Int64[np.ndarray, " latent"]
-    counts_select: Int64[np.ndarray, " latent"]
-    maxima: Float32[np.ndarray, " latent"]
-    maxima_select: Float32[np.ndarray, " latent"]
+    counts: Int64[np.ndarray, " list"]
+    counts_select: Int64[np.ndarray, " list"]
+    maxima: Float32[np.ndarray, " list"]
+    maxima_select: Float32[np.ndarray, " list"]
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
@@ -59,6 +63,11 @@ class Postings:
     def latents(self) -> int:
         """The number of latents, dead ones among them."""
         return self.manifest.latents
+
+    @property
+    def poles(self) -> Poles:
+        """What each posting list belongs to; its length is the number of lists."""
+        return self.manifest.poles
 
     @property
     def n_tokens(self) -> int:
@@ -132,16 +141,16 @@ class Postings:
 
     def _check(self) -> None:
         """Raises StoreError where the arrays contradict the manifest."""
-        m = self.manifest
+        m, lists = self.manifest, len(self.poles)
         wanted = {
             "example": (m.tokens,),
             "coords": (m.tokens, len(self.hook.axes)),
             "role": (m.tokens,),
             "split": (m.examples,),
-            "offsets": (m.latents + 1,),
+            "offsets": (lists + 1,),
             "token": (m.entries,),
             "value": (m.entries,),
-        } | dict.fromkeys(("counts", "counts_select", "maxima", "maxima_select"), (m.latents,))
+        } | dict.fromkeys(("counts", "counts_select", "maxima", "maxima_select"), (lists,))
         for name, shape in wanted.items():
             found = getattr(self, name).shape
             if found != shape:

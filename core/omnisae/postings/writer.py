@@ -14,7 +14,7 @@ from omnisae.atomic import disk, write_json
 from omnisae.errors import StoreError
 from omnisae.extract.split import SELECT
 from omnisae.hooks.point import HookPoint
-from omnisae.postings.manifest import ARRAYS, HEALTH, Manifest, describe
+from omnisae.postings.manifest import ARRAYS, HEALTH, SCHEMA, Manifest, describe
 from omnisae.postings.postings import Postings
 from omnisae.postings.transpose import transpose
 from omnisae.tokens.filter import TokenFilter
@@ -35,6 +35,8 @@ class PostingsWriter:
     with PostingsWriter(out, hook, keep, latents, split) as writer:
         writer.append(example, coords, role, offsets, latents, values)     # tokens in ascending example order
         postings = writer.finish(health)
+
+    With `signed`, positive and negative codes go into lists of their own; `counts` and `maxima` are by list.
     """
 
     def __init__(
@@ -46,14 +48,18 @@ class PostingsWriter:
         split: UInt8[np.ndarray, " example"],
         about: dict[str, Any] | None = None,
         keep_select: TokenFilter | None = None,
+        *,
+        signed: bool = False,
     ) -> None:
         self._out = Path(out)
         self._split = np.ascontiguousarray(split, dtype=np.uint8)
         self._manifest = Manifest(
+            schema_version=SCHEMA if signed else 1,
             hook=hook,
             keep=keep,
             keep_select=keep_select,
             latents=latents,
+            signed=signed,
             examples=len(split),
             tokens=0,
             entries=0,
@@ -61,10 +67,12 @@ class PostingsWriter:
         )
         self._folder = self._out.with_name(f".{self._out.name}.{os.getpid()}.part")
         self._last = -1
-        self.counts = np.zeros(latents, dtype=np.int64)
-        self.counts_select = np.zeros(latents, dtype=np.int64)
-        self.maxima = np.zeros(latents, dtype=np.float32)
-        self.maxima_select = np.zeros(latents, dtype=np.float32)
+        self.poles = self._manifest.poles
+        lists = len(self.poles)
+        self.counts = np.zeros(lists, dtype=np.int64)
+        self.counts_select = np.zeros(lists, dtype=np.int64)
+        self.maxima = np.zeros(lists, dtype=np.float32)
+        self.maxima_select = np.zeros(lists, dtype=np.float32)
         shutil.rmtree(self._folder, ignore_errors=True)
         with disk(self._folder):
             self._folder.mkdir(parents=True)
@@ -94,14 +102,14 @@ class PostingsWriter:
                 "a token source must go through them in order",
             )
         self._last = int(example[-1])
-        values = values.astype(np.float32, copy=False)
-        parts = (example, coords, role, np.diff(offsets), latents, values)
+        lists, values = self.poles.of(latents, values.astype(np.float32, copy=False))
+        parts = (example, coords, role, np.diff(offsets), lists, values)
         with disk(self._folder):
             for (name, dtype), part in zip(_STREAMS.items(), parts, strict=True):
                 self._files[name].write(np.ascontiguousarray(part, dtype=dtype).tobytes())
         self._manifest.tokens += len(example)
         self._manifest.entries += len(values)
-        self._tally(self._split[example] == SELECT, np.diff(offsets), latents, values)
+        self._tally(self._split[example] == SELECT, np.diff(offsets), lists, values)
 
     def finish(self, health: dict[str, Any]) -> Postings:
         """Turn the codes round, write the manifest last, and put the folder in its place."""
@@ -132,15 +140,15 @@ class PostingsWriter:
         self,
         select: np.ndarray[Any, np.dtype[np.bool_]],
         fired: Int[np.ndarray, " token"],
-        latents: Int[np.ndarray, " entry"],
+        lists: Int[np.ndarray, " entry"],
         values: Float[np.ndarray, " entry"],
     ) -> None:
         chosen = np.repeat(select, fired)
-        width = self._manifest.latents
-        self.counts += np.bincount(latents, minlength=width)
-        self.counts_select += np.bincount(latents[chosen], minlength=width)
-        np.maximum.at(self.maxima, latents, values)
-        np.maximum.at(self.maxima_select, latents[chosen], values[chosen])
+        width = len(self.poles)
+        self.counts += np.bincount(lists, minlength=width)
+        self.counts_select += np.bincount(lists[chosen], minlength=width)
+        np.maximum.at(self.maxima, lists, values)
+        np.maximum.at(self.maxima_select, lists[chosen], values[chosen])
 
     def _token_table(self) -> None:
         """The raw streams of the token table become .npy files by getting a header in front."""

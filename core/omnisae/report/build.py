@@ -20,7 +20,7 @@ from omnisae.hooks.point import HookPoint
 from omnisae.plugins.kinds import VisualizerConfig
 from omnisae.plugins.registry import registry
 from omnisae.report.choose import pictured
-from omnisae.report.columns import LATENT, further
+from omnisae.report.columns import LATENT, further, noted
 from omnisae.report.facts import Claim, Facts, read
 from omnisae.report.gallery import Gallery
 from omnisae.report.latents import Latents
@@ -45,7 +45,7 @@ def build(
     Reads concepts.parquet, concepts.json, metrics.json and effects.json under `run`; what is missing is left out and
     said so. The former report stays until the new one is complete. Raises RunError where one of the files is damaged.
     """
-    facts = read(run)
+    facts = read(run, postings.poles)
     aside = run / "report.tmp"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -55,9 +55,10 @@ def build(
 
 
 def _write(folder: Path, config: RunConfig, facts: Facts, latents: Latents) -> None:
-    postings, claims = latents.postings, facts.by_latent()
+    postings, claims, poles = latents.postings, facts.by_latent(), facts.poles
     counts = np.asarray(postings.counts)
-    drawn = pictured(_margins(claims, postings.latents), counts, config.report.latents)
+    drawn = pictured(_margins(claims, len(poles)), counts, config.report.latents)
+    fired = poles.per_latent(counts)
     visualizers, broken = _visualizers(config)
     gallery = Gallery(latents, visualizers, config.report, folder, _workers(config))
     gallery.write(drawn)
@@ -65,7 +66,8 @@ def _write(folder: Path, config: RunConfig, facts: Facts, latents: Latents) -> N
     write_latents(folder, latents, claims, drawn)
     write_brief(folder, latents, facts, claims, drawn)
     title = config.report.title or config.name
-    write_run(folder, {"title": title, "latents": postings.latents, "brief": BRIEF, "why": facts.why_no_effects})
+    signed = {"signed": True} if poles.signed else {}
+    write_run(folder, {"title": title, "latents": poles.latents, "brief": BRIEF, "why": facts.why_no_effects, **signed})
     best, ids = facts.best(), latents.dataset.ids
     scored, split = latents.scored, np.asarray(postings.split)
     sides = {name: int(((split == side) & (scored | (side == 0))).sum()) for side, name in enumerate(NAMES)}
@@ -79,18 +81,19 @@ def _write(folder: Path, config: RunConfig, facts: Facts, latents: Latents) -> N
             "title": title,
             "hook": latents.hook,
             "verdict": verdict(best),
-            "tiles": tiles(facts, counts, int(postings.n_tokens)),
-            "density": density(counts, int(postings.n_tokens)),
+            "tiles": tiles(facts, fired, int(postings.n_tokens)),
+            "density": density(fired, int(postings.n_tokens)),
             "dots": dots(best),
             "more_dots": max(sum(c.f1 == c.f1 for c in best) - SHOWN, 0),
             "concepts": len(best),
             "warnings": warnings(facts, config, sides, unreadable, broken),
             "sides": sides,
-            "latents": postings.latents,
+            "latents": poles.latents,
+            "signed": poles.signed,
             "drawn": len(drawn),
             "made": _made(config, facts, latents),
-            "claim_columns": further(facts.claims),
-            "latent_columns": LATENT,
+            "claim_columns": noted(further(facts.claims), poles.signed),
+            "latent_columns": noted(LATENT, poles.signed),
         },
     )
 
@@ -113,8 +116,8 @@ def _visualizers(config: RunConfig) -> tuple[dict[str, Visualizer], dict[str, st
     return found, broken
 
 
-def _margins(claims: Mapping[int, Sequence[Claim]], latents: int) -> Float[np.ndarray, " latent"]:
-    margins = np.full(latents, np.nan)
+def _margins(claims: Mapping[int, Sequence[Claim]], lists: int) -> Float[np.ndarray, " list"]:
+    margins = np.full(lists, np.nan)
     for latent, own in claims.items():
         score = [c.margin if not math.isnan(c.margin) else c.f1 for c in own]
         margins[latent] = np.nanmax(score) if not np.isnan(score).all() else -1.0

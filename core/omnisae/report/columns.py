@@ -1,7 +1,7 @@
 """The columns of the report's tables: what they are called, how they are written, and what they mean."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from omnisae.report.facts import Claim
@@ -56,6 +56,18 @@ LATENT = (
     Column("n_test", "n test", "count", "test examples or tokens behind that score"),
     Column("q_value", "q", "chance", "for that concept, corrected for the number of tests"),
 )
+
+
+_SIGNED = {
+    "latent": "the latent's number and the sign of the codes meant; leads to its page",
+    "maximum": "its largest magnitude over the scored tokens, in the units of the codes",
+}
+"""What columns mean where codes are signed."""
+
+
+def noted(columns: Sequence[Column], signed: bool) -> list[Column]:
+    """The columns with what they mean, be codes signed or not."""
+    return [replace(c, note=_SIGNED[c.key]) if signed and c.key in _SIGNED else c for c in columns]
 
 
 def described(columns: Sequence[Column]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omnisae.errors import RunError
+from omnisae.postings.poles import Poles
 
 CONTROLS = ("neuron", "pca", "random")
 COLUMNS = (
@@ -38,10 +39,11 @@ _WHOLE = ("latent", "n_select", "n_test")
 class Claim:
     """One row of the concept table: a latent stands for a concept. Chosen on select, measured on test examples.
 
-    `rank` counts the rows of the same concept and level from 0, the best on the select split first. NaN is unknown.
+    `latent` is the name that pages know it by, `pole` the number of its posting list (see `Poles`). `rank` counts the
+    rows of the same concept and level from 0, the best on the select split first. NaN is unknown.
     """
 
-    latent: int
+    latent: int | str
     concept: str
     level: str
     threshold: float
@@ -60,6 +62,7 @@ class Claim:
     p_value: float
     q_value: float
     rank: int
+    pole: int
     extra: Mapping[str, float] = field(default_factory=dict)
     """Columns of metrics that plug-ins bring, by name."""
 
@@ -82,8 +85,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a run, read from its folder; what a stage has not written is empty."""
+    """What is known of a run, read from its folder; what a stage has not written is empty. `poles` are what its posting
+    lists belong to."""
 
+    poles: Poles
     claims: Sequence[Claim] = ()
     concepts: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -98,10 +103,11 @@ class Facts:
         return sorted(first, key=lambda c: (_last(c.margin), _last(c.f1), _last(c.spearman), c.concept))
 
     def by_latent(self) -> dict[int, list[Claim]]:
-        """The claims of every latent: those in which it came first on select, then by margin."""
+        """The claims of every latent (where codes are signed, of every pole), by the number of its posting list: those
+        in which it came first on select, then by margin."""
         found: dict[int, list[Claim]] = {}
         for claim in self.claims:
-            found.setdefault(claim.latent, []).append(claim)
+            found.setdefault(claim.pole, []).append(claim)
         for claims in found.values():
             claims.sort(key=lambda c: (c.rank, _last(c.margin), _last(c.f1), _last(c.spearman)))
         return found
@@ -111,11 +117,13 @@ def _last(value: float) -> float:
     return math.inf if math.isnan(value) else -value
 
 
-def read(run: Path) -> Facts:
-    """The facts of a run's folder. Raises RunError where a file is damaged; a missing one counts as empty."""
+def read(run: Path, poles: Poles) -> Facts:
+    """The facts of a run's folder, whose posting lists belong to `poles`. Raises RunError where a file is damaged; a
+    missing one counts as empty."""
     effects = _json(run / "effects.json") or {}
     return Facts(
-        claims=_claims(run / "concepts.parquet"),
+        poles=poles,
+        claims=_claims(run / "concepts.parquet", poles),
         concepts=_json(run / "concepts.json") or {},
         metrics=_health(run / "codes" / "health.json") | (_json(run / "metrics.json") or {}),
         effects=effects.get("latents") or [],
@@ -129,7 +137,8 @@ def read(run: Path) -> Facts:
 def _health(path: Path) -> dict[str, Any]:
     """What the encoding measured, under the names of metrics.json: a run may be reported before it is scored."""
     found = _json(path) or {}
-    names = {"tokens": "tokens_evaluated"} | {name: name for name in ("explained_variance", "l0", "dead_fraction")}
+    same = ("explained_variance", "l0", "dead_fraction", "bipolar_fraction", "rarer_sign")
+    names = {"tokens": "tokens_evaluated"} | {name: name for name in same}
     return {name: found[key] for key, name in names.items() if key in found}
 
 
@@ -142,7 +151,7 @@ def _json(path: Path) -> Any:
         raise RunError(f"{path} is not JSON: {error}", "run the stage that writes it again") from None
 
 
-def _claims(path: Path) -> list[Claim]:
+def _claims(path: Path, poles: Poles) -> list[Claim]:
     if not path.exists():
         return []
     import pyarrow as pa
@@ -155,15 +164,19 @@ def _claims(path: Path) -> list[Claim]:
     missing = [name for name in COLUMNS if name not in table.column_names]
     if missing:
         raise RunError(f"{path} lacks the columns {', '.join(missing)}", "run `omnisae score` again")
-    extra = [name for name in table.column_names if name not in COLUMNS]
+    extra = [name for name in table.column_names if name not in (*COLUMNS, "sign")]
+    signs = table["sign"].to_pylist() if "sign" in table.column_names else [None] * len(table)
     columns = {name: [_typed(name, value) for value in table[name].to_pylist()] for name in (*COLUMNS, *extra)}
     seen: dict[tuple[str, str], int] = {}
     claims = []
-    for values in zip(*columns.values(), strict=True):
+    for sign, *values in zip(signs, *columns.values(), strict=True):
         row: dict[str, Any] = dict(zip(columns, values, strict=True))
+        pole = poles.at(row["latent"], sign)
+        row["latent"] = poles.name(pole)
         which = (row["concept"], row["level"])
         rank = seen[which] = seen.get(which, -1) + 1
-        claims.append(Claim(**{name: row[name] for name in COLUMNS}, rank=rank, extra={n: row[n] for n in extra}))
+        fixed = {name: row[name] for name in COLUMNS}
+        claims.append(Claim(**fixed, rank=rank, pole=pole, extra={name: row[name] for name in extra}))
     return claims
 
 

@@ -27,7 +27,8 @@ class Entries:
 
 
 class Latents:
-    """The latents of a run's posting lists, as drawings need them."""
+    """The latents of a run's posting lists, as drawings need them. They are numbered as the lists: where codes are
+    signed, one is one pole of a latent."""
 
     def __init__(self, postings: "Postings", dataset: Dataset, extractor: Extractor, hook: HookPoint) -> None:
         self.postings, self.dataset, self.extractor, self.hook = postings, dataset, extractor, hook
@@ -42,9 +43,10 @@ class Latents:
 
     def spread(self) -> Int[np.ndarray, " latent"]:
         """In how many examples each latent fires, counted in blocks of latents."""
-        offsets, spread = np.asarray(self.postings.offsets), np.zeros(self.postings.latents, dtype=np.int64)
-        for start in range(0, self.postings.latents, _BLOCK):
-            stop = min(start + _BLOCK, self.postings.latents)
+        lists = len(self.postings.poles)
+        offsets, spread = np.asarray(self.postings.offsets), np.zeros(lists, dtype=np.int64)
+        for start in range(0, lists, _BLOCK):
+            stop = min(start + _BLOCK, lists)
             part = slice(int(offsets[start]), int(offsets[stop]))
             owner = np.repeat(np.arange(stop - start), np.diff(offsets[start : stop + 1]))
             examples = self._example[np.asarray(self.postings.token[part])]
@@ -70,7 +72,8 @@ class Latents:
     def view(self, latent: int, entries: Entries, scored: Bool[np.ndarray, " example"]) -> LatentView:
         """What visualizers see of a latent."""
         return LatentView(
-            latent=latent,
+            latent=self.postings.poles.latent(latent),
+            sign=self.postings.poles.sign(latent),
             hook=self.hook,
             ceiling=float(entries.values.max(initial=0.0)),
             strength=self.strength(entries),

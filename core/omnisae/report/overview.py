@@ -11,7 +11,7 @@ from markupsafe import Markup
 from omnisae.report.facts import CONTROLS, Claim, Facts
 from omnisae.report.notes import convincing
 from omnisae.report.visualizers import svg
-from omnisae.report.words import DASH, chance, percent, plural, share, short, signed, whole
+from omnisae.report.words import DASH, chance, named, percent, plural, share, short, signed, whole
 
 SHOWN = 30
 """Concepts in the picture of the overview; the rest stand in the table."""
@@ -69,6 +69,24 @@ def tiles(facts: Facts, counts: Int[np.ndarray, " latent"], tokens: int) -> list
             f"of {plural(len(counts), 'latent')}",
             "Share of latents that fire on none of the held-out tokens.",
         ),
+        *_bipolar(metrics, counts, tokens),
+    ]
+
+
+def _bipolar(metrics: Mapping[str, Any], counts: Int[np.ndarray, " latent"], tokens: int) -> list[Tile]:
+    """What only signed codes can tell."""
+    bipolar, rarer = metrics.get("bipolar_fraction"), metrics.get("rarer_sign")
+    if bipolar is None or rarer is None:
+        return []
+    return [
+        Tile(
+            "Bipolar latents",
+            percent(bipolar),
+            f"n = {plural(tokens, 'held-out token')}",
+            f"of {plural(int((counts > 0).sum()), 'living latent')}; the rarer sign has {percent(rarer)} of the firings of "
+            "the median one",
+            "Share of living latents that fire with positive codes on some tokens and negative ones on others.",
+        )
     ]
 
 
@@ -129,7 +147,7 @@ class Dot:
     """One concept in the picture: places along the strip in percent, and the numbers beside it."""
 
     concept: str
-    latent: int
+    latent: int | str
     f1: float
     controls: Mapping[str, float]
     control: float
@@ -157,5 +175,5 @@ def _dot(claim: Claim) -> Dot:
         n=whole(claim.n_test),
         q=chance(claim.q_value),
         sure=convincing(claim),
-        alt=f"F1 of latent {claim.latent}: {share(claim.f1, 2)}; controls: {spoken or 'none'}",
+        alt=f"F1 of latent {named(claim.latent)}: {share(claim.f1, 2)}; controls: {spoken or 'none'}",
     )

@@ -2,15 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int
 
+from omnisae.postings.poles import Poles
 from omnisae.report import chunks
-from omnisae.report.columns import LATENT, Column, described, further, used, value
+from omnisae.report.columns import LATENT, Column, described, further, noted, used, value
 from omnisae.report.facts import Claim, Facts
 from omnisae.report.latents import Latents
+
+if TYPE_CHECKING:
+    from omnisae.postings.postings import Postings
 
 ROWS = 4096
 """Latents in a chunk of the latent table."""
@@ -21,7 +25,7 @@ BRIEF = 256
 def write_concepts(folder: Path, facts: Facts) -> None:
     """The concept table: the best latent of every concept first, by margin; then the other kept latents."""
     order = facts.best() + sorted((c for c in facts.claims if c.rank), key=lambda c: (c.rank, c.concept))
-    columns = used(further(order), order)
+    columns = noted(used(further(order), order), facts.poles.signed)
     rows = {column.key: [value(claim, column.key) for claim in order] for column in columns}
     rows["rank"] = [claim.rank for claim in order]
     chunks.write(folder, "concepts/0", {"columns": described(columns), "rows": rows, "parts": 1})
@@ -30,19 +34,19 @@ def write_concepts(folder: Path, facts: Facts) -> None:
 def write_latents(
     folder: Path, latents: Latents, claims: Mapping[int, Sequence[Claim]], pictured: Int[np.ndarray, " picked"]
 ) -> None:
-    """The latent table, a row a latent, in chunks of ROWS."""
-    postings = latents.postings
-    n = postings.latents
+    """The latent table, a row a latent (where codes are signed, a pole), in chunks of ROWS."""
+    postings, poles = latents.postings, latents.postings.poles
+    n = len(poles)
     examples, drawn = latents.spread(), np.zeros(n, dtype=bool)
     drawn[pictured] = True
     best = [claims[latent][0] if claims.get(latent) else None for latent in range(n)]
-    columns = used_latent(best)
+    columns = noted(used_latent(best), poles.signed)
     parts = max(-(-n // ROWS), 1)
     for part in range(parts):
         here = range(part * ROWS, min((part + 1) * ROWS, n))
         span = slice(here.start, here.stop)
         known = {
-            "latent": list(here),
+            "latent": [poles.name(pole) for pole in here],
             "frequency": np.asarray(postings.counts[span]) / max(postings.n_tokens, 1),
             "examples": examples[span],
             "maximum": np.asarray(postings.maxima[span]),
@@ -66,13 +70,14 @@ def write_brief(
     claims: Mapping[int, Sequence[Claim]],
     pictured: Int[np.ndarray, " picked"],
 ) -> None:
-    """What every latent's page says, pictures or none: numbers, concepts, the effect of switching it off."""
-    postings, examples = latents.postings, latents.spread()
+    """What every latent's page says, pictures or none: numbers, concepts, the effect of switching it off; where codes
+    are signed, what its other pole is about."""
+    postings, examples, poles = latents.postings, latents.spread(), facts.poles
     drawn, columns = set(pictured.tolist()), used(further(facts.claims), facts.claims)
-    effects = {int(effect["latent"]): dict(effect) for effect in facts.effects if "latent" in effect}
+    effects = {_pole(effect, poles): _effect(effect, poles) for effect in facts.effects if "latent" in effect}
     scored = int(latents.scored.sum())
-    for start in range(0, postings.latents, BRIEF):
-        here = range(start, min(start + BRIEF, postings.latents))
+    for start in range(0, len(poles), BRIEF):
+        here = range(start, min(start + BRIEF, len(poles)))
         chunk = {
             "columns": described([c for c in columns if c.key != "latent"]),
             "tokens": int(postings.n_tokens),
@@ -85,11 +90,33 @@ def write_brief(
                     "drawn": latent in drawn,
                     "claims": [[value(c, k.key) for k in columns if k.key != "latent"] for c in claims.get(latent, ())],
                     "effect": effects.get(latent),
+                    **_other(postings, claims, poles.other(latent)),
                 }
                 for latent in here
             ],
         }
         chunks.write(folder, f"brief/{start // BRIEF}", chunk)
+
+
+def _other(postings: "Postings", claims: Mapping[int, Sequence[Claim]], pole: int | None) -> dict[str, Any]:
+    """What a page says of the opposite pole of its latent."""
+    if pole is None:
+        return {}
+    best = claims.get(pole)
+    name, count = postings.poles.name(pole), int(postings.counts[pole])
+    return {"other": {"latent": name, "count": count, "concept": best[0].concept if best else None}}
+
+
+def _pole(effect: Mapping[str, Any], poles: Poles) -> int:
+    return poles.at(int(effect["latent"]), effect.get("sign"))
+
+
+def _effect(effect: Mapping[str, Any], poles: Poles) -> dict[str, Any]:
+    """An effect with the names that pages know latents by."""
+    if not poles.signed:
+        return dict(effect)
+    controls = [{**one, "latent": poles.name(_pole(one, poles))} for one in effect.get("controls", ())]
+    return {**effect, "latent": poles.name(_pole(effect, poles)), "controls": controls}
 
 
 def _cell(claim: Claim | None, key: str) -> Any:

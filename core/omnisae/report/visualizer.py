@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from omnisae.hooks.point import HookPoint
+from omnisae.postings.poles import Sign
 
 if TYPE_CHECKING:
     from omnisae.extract.dataset import Dataset
@@ -39,7 +40,8 @@ class LatentView:
     scale of all its drawings. `strength` is its largest value in every example (0 where it is silent). `scored` tells
     which examples were scored: the others are unknown, not silent. `split` is every example's side (extract.split);
     both are empty where all examples were scored and no split is known. `values` are all of the latent's values above
-    zero, out of `tokens` scored tokens.
+    zero, out of `tokens` scored tokens. `sign` is that of the codes that are drawn where codes are signed, else None:
+    with −1, all values are magnitudes of negative codes.
     """
 
     latent: int
@@ -52,6 +54,7 @@ class LatentView:
     split: UInt8[np.ndarray, " example"] = field(default_factory=lambda: _empty(np.uint8))
     values: Float[np.ndarray, " entry"] = field(default_factory=lambda: _empty(np.float32))
     tokens: int = 0
+    sign: Sign | None = None
 
     def known(self, side: int | None = None) -> Bool[np.ndarray, " example"]:
         """The examples that were scored; of one side of the split where one is named and the split is known."""

@@ -58,6 +58,11 @@ def chance(value: float | None) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def named(latent: int | str) -> str:
+    """A latent's name for people: 17; 17+ and 17− where codes are signed (links have an ASCII minus)."""
+    return str(latent).replace("-", "−")
+
+
 def clip(text: str, length: int) -> str:
     """At most `length` characters, with an ellipsis where some are left out."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"

@@ -5,7 +5,7 @@ import weakref
 from contextlib import suppress
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 from torch import Tensor
 
 _HUGE = 2 << 20
@@ -26,27 +26,27 @@ def memory_for(rows: int, width: int, dtype: torch.dtype) -> Shaped[Tensor, "row
 
 
 class Lender:
-    """Lends tensors of one shape, fp32.
+    """Lends tensors of one shape and dtype.
 
     Fresh memory costs as much as filling it (the kernel clears every page), so memory that comes back is lent again. It
     comes back when the last tensor that shares it is gone, however many views were taken: a batch that somebody keeps
     is never overwritten.
     """
 
-    def __init__(self, rows: int, width: int) -> None:
-        self._shape = (rows, width)
+    def __init__(self, rows: int, width: int, dtype: torch.dtype = torch.float32) -> None:
+        self._rows, self._width, self._dtype = rows, width, dtype
         self._free: list[Tensor] = []
 
-    def take(self) -> Float[Tensor, "row width"]:
+    def take(self) -> Shaped[Tensor, "row width"]:
         """Memory to fill; its content is whatever was there."""
         try:
             return self._free.pop()
         except IndexError:
-            return memory_for(*self._shape, torch.float32)
+            return memory_for(self._rows, self._width, self._dtype)
 
-    def lend(self, memory: Float[Tensor, "row width"], rows: int | None = None) -> Float[Tensor, "row width"]:
+    def lend(self, memory: Shaped[Tensor, "row width"], rows: int | None = None) -> Shaped[Tensor, "row width"]:
         """A tensor on the (first rows of the) filled memory, to be given away."""
         # torch holds the array for as long as any tensor shares its storage; the array's end is the loan's end.
-        array = memory.numpy()[:rows]
+        array = memory.view(torch.uint8).numpy()[:rows]  # numpy has no bf16
         weakref.finalize(array, self._free.append, memory).atexit = False
-        return torch.from_numpy(array)
+        return torch.from_numpy(array).view(self._dtype)

@@ -1,12 +1,12 @@
 """The gate of the store: values are brought to its dtype, and only finite ones pass."""
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from omnisae.errors import StoreError
 from omnisae.store.manifest import Manifest
-from omnisae.store.shard import DTYPES
+from omnisae.store.packed import DTYPES, Packed, pack
 
 
 def checked(
@@ -14,19 +14,21 @@ def checked(
     example: Int[Tensor, " token"],
     coords: Int[Tensor, "token axis"],
     manifest: Manifest,
-) -> Shaped[Tensor, "token width"]:
+) -> Packed:
     """The values in the store's dtype, on the CPU.
 
     Raises StoreError where one is NaN or infinite, or too large for the dtype: it names the example's row.
     """
     dtype = DTYPES[manifest.dtype]
+    if not dtype.is_floating_point:  # whole numbers of a step that is itself fp32
+        dtype = torch.float32
     values = values.detach()
     if values.numel():
         # Rounding is monotone, so the extremes tell for all; both are NaN where any value is.
         extremes = torch.stack(torch.aminmax(values))
         if not bool(torch.isfinite(extremes.to(dtype)).all()):
             raise _refusal(values.cpu(), example, coords, manifest, dtype)
-    return values.to("cpu", dtype)
+    return pack(values, manifest.dtype)
 
 
 def _refusal(values: Tensor, example: Tensor, coords: Tensor, manifest: Manifest, dtype: torch.dtype) -> StoreError:
@@ -49,5 +51,7 @@ def _refusal(values: Tensor, example: Tensor, coords: Tensor, manifest: Manifest
     return StoreError(
         f"hook {manifest.hook.name!r}: the activation is {value:g} at {where}{others}; "
         f"the largest {manifest.dtype} is {limit:g}",
-        "set store.dtype: " + ("bfloat16 (or float32)" if dtype == torch.float16 else "float32"),
+        "set store.dtype: bfloat16 (or float32)"
+        if dtype == torch.float16
+        else "mend that example or take it out of the dataset: no dtype of a store holds so large a number",
     )

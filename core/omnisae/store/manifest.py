@@ -11,11 +11,15 @@ from omnisae.errors import StoreError
 from omnisae.hooks.point import HookPoint
 
 FORMAT = "omnisae.store"
-SCHEMA = 1
+SCHEMA = 2
+"""The newest schema that this version reads."""
+
 NAME = "manifest.json"
 
-Dtype = Literal["float32", "float16", "bfloat16"]
-ITEMSIZE: dict[str, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
+Dtype = Literal["float32", "float16", "bfloat16", "int8"]
+ITEMSIZE: dict[str, int] = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
+SCHEMA_OF: dict[str, int] = {"float32": 1, "float16": 1, "bfloat16": 1, "int8": 2}
+"""The schema in which each dtype is written: the oldest that can say it, so that older versions read what they can."""
 
 
 class Record(BaseModel):
@@ -47,7 +51,7 @@ class Manifest(Record):
     """What a store holds. `examples` counts those that are done, skipped ones among them."""
 
     format: Literal["omnisae.store"] = "omnisae.store"
-    schema_version: int = SCHEMA
+    schema_version: int = 1
     key: str
     hook: HookPoint
     dtype: Dtype
@@ -118,9 +122,10 @@ class Manifest(Record):
             self.rows != sum(shard.rows for shard in self.shards)
             or self.examples < stop
             or self.width != self.hook.width
+            or self.schema_version < SCHEMA_OF[self.dtype]
         ):
             raise StoreError(
-                f"{origin}: is damaged: its rows, examples or width contradict its shards",
+                f"{origin}: is damaged: its rows, examples, width or schema contradict what it holds",
                 "restore it from a copy, or extract again",
             )
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from omnisae.store.buffers import Lender
 from omnisae.store.index import kept_mask
+from omnisae.store.packed import DTYPES, Packed
 from omnisae.store.reader import Reader
 from omnisae.store.scatter import in_one_place
-from omnisae.store.shard import DTYPES
 from omnisae.tokens.batch import TokenBatch
 from omnisae.tokens.filter import TokenFilter
 
@@ -23,7 +23,7 @@ _CHUNK = 16_384
 """Rows whose columns are looked at together, and of whose successors the kernel is told."""
 
 _CACHED = 1 << 20
-"""Bytes of 16-bit values that are widened at a time: they are still in the cache where they were just read to."""
+"""Bytes of narrow values that are widened at a time: they are still in the cache where they were just read to."""
 
 
 def sequence(
@@ -40,13 +40,14 @@ def sequence(
         with Reader(layout) as reader:
             for start in range(0, layout.rows, _CHUNK):
                 stop = min(start + _CHUNK, layout.rows)
-                reader.announce(stop, min(stop + _CHUNK, layout.rows))
-                chunk = reader.columns(start, stop)
+                reader.announce(layout.values, stop, min(stop + _CHUNK, layout.rows))
+                chunk, scales = reader.columns(start, stop), reader.scales(start, stop)
                 kept = np.flatnonzero(kept_mask(store, keep, examples, *chunk))
                 while len(kept):
                     rows, kept = kept[: batch - filled], kept[batch - filled :]
-                    values.read(reader, start + rows, memory[filled : filled + len(rows)])
                     picked = torch.from_numpy(rows)
+                    steps = None if scales is None else scales[picked]
+                    values.read(reader, start + rows, steps, memory[filled : filled + len(rows)])
                     columns.append((chunk[0][picked], chunk[1][picked], chunk[2][picked]))
                     filled += len(rows)
                     if filled == batch:
@@ -64,7 +65,13 @@ class _Values:
         rows = max(1, _CACHED // store.row_bytes)
         self._narrow = None if dtype == torch.float32 else torch.empty((rows, store.hook.width), dtype=dtype)
 
-    def read(self, reader: Reader, rows: Int[np.ndarray, " row"], out: Float[Tensor, "row width"]) -> None:
+    def read(
+        self,
+        reader: Reader,
+        rows: Int[np.ndarray, " row"],
+        scale: Float[Tensor, " row"] | None,
+        out: Float[Tensor, "row width"],
+    ) -> None:
         """Read ascending rows into `out`."""
         if self._narrow is None:
             _read(reader, rows, out)
@@ -72,13 +79,15 @@ class _Values:
         for start in range(0, len(rows), len(self._narrow)):
             part = rows[start : start + len(self._narrow)]
             _read(reader, part, self._narrow)
-            out[start : start + len(part)].copy_(self._narrow[: len(part)])
+            steps = None if scale is None else scale[start : start + len(part)]
+            Packed(self._narrow[: len(part)], steps).widen(out[start : start + len(part)])
 
 
 def _read(reader: Reader, rows: Int[np.ndarray, " row"], out: Tensor) -> None:
-    reads = in_one_place(rows, out.data_ptr(), reader.layout.row_bytes)
+    values = reader.layout.values
+    reads = in_one_place(rows, out.data_ptr(), values.row_bytes)
     for i, row in enumerate(reads.row.tolist()):
-        reader.read(row, reads.pieces_of(i))
+        reader.read(values, row, reads.pieces_of(i))
 
 
 def _batch(values: Tensor, columns: list[tuple[Tensor, Tensor, Tensor]]) -> TokenBatch:

@@ -9,20 +9,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped, UInt8
+from jaxtyping import Float32, Int, UInt8
 from torch import Tensor
 
 from omnisae.atomic import commit
 from omnisae.errors import StoreError
 from omnisae.store.faults import REMEDY, missing, truncated
 from omnisae.store.manifest import ITEMSIZE, Manifest, Shard
+from omnisae.store.packed import Packed
 
 DATA = 4096
 """Where the tensors begin: the header is padded to this, so that rows can be written before their number is known."""
 
-_CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
-_NUMPY: dict[str, type[np.generic]] = {"I64": np.int64, "I32": np.int32, "I16": np.int16, "U8": np.uint8}
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8"}
+_NUMPY: dict[str, type[np.generic]] = {
+    "F32": np.float32,
+    "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "U8": np.uint8,
+}
 
 
 class ShardWriter:
@@ -33,27 +39,34 @@ class ShardWriter:
         self.rows = 0
         self._width, self._axes, self._dtype = width, axes, dtype
         self._columns: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._scales: list[np.ndarray] = []
         self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._file = open(self._part, "wb+", buffering=0)  # noqa: SIM115 - closed by close or drop
         self._file.seek(DATA)
 
     def append(
         self,
-        values: Shaped[Tensor, "token width"],
+        packed: Packed,
         example: Int[Tensor, " token"],
         coords: Int[Tensor, "token axis"],
         role: UInt8[Tensor, " token"],
     ) -> None:
-        """Add rows. `values` are in the shard's dtype already. Raises OSError."""
+        """Add rows, which are in the shard's dtype already. Raises OSError."""
+        values = packed.values
         bits = values.contiguous().view(torch.uint8).numpy() if values.numel() else np.empty(0, np.uint8)
         _write(self._file, bits)
+        if packed.scale is not None:
+            self._scales.append(packed.scale.numpy().copy())
         self._columns.append((example.numpy().copy(), coords.numpy().copy(), role.numpy().copy()))
         self.rows += len(example)
 
     def close(self) -> tuple[int, str]:
         """Write columns and header and give the file its name: its size in bytes and its SHA-256. Raises OSError."""
         example, coords, role = (np.concatenate(parts) for parts in zip(*self._columns, strict=True))
-        columns = {"example": _narrow(example, np.int32), "coords": _narrow(coords, np.int16), "role": role}
+        columns = {"example": _narrow(example, np.int32)}
+        if self._scales:
+            columns["scale"] = np.concatenate(self._scales)
+        columns |= {"coords": _narrow(coords, np.int16), "role": role}
         header: dict[str, Any] = {}
         end = self.rows * self._width * ITEMSIZE[self._dtype]
         header["values"] = _entry(_CODES[self._dtype], (self.rows, self._width), 0, end)
@@ -81,13 +94,21 @@ class ShardWriter:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """A tensor of a shard of which rows are read: where it begins in the file, and the bytes of a row."""
+
+    offset: int
+    row_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class ShardLayout:
-    """Where the columns of a shard lie in its file: offset in bytes and numpy dtype."""
+    """Where the columns of a shard lie in its file: offset in bytes and numpy dtype. Only int8 has a scale."""
 
     path: Path
     rows: int
-    row_bytes: int
-    values: int
+    values: Rows
+    scale: Rows | None
     example: tuple[int, np.dtype[Any]]
     coords: tuple[int, np.dtype[Any]]
     role: int
@@ -106,6 +127,12 @@ class ShardLayout:
             torch.from_numpy(role),
         )
 
+    def scales(self, descriptor: int, start: int, stop: int) -> Float32[Tensor, " token"] | None:
+        """The scales of the rows from `start` to `stop`; None where there are none. Raises StoreError."""
+        if self.scale is None:
+            return None
+        return torch.from_numpy(self._read(descriptor, self.scale.offset, np.dtype(np.float32), start, stop, 1))
+
     def _read(
         self, descriptor: int, offset: int, dtype: np.dtype[Any], start: int, stop: int, per_row: int
     ) -> np.ndarray:
@@ -123,13 +150,17 @@ def read_layout(path: Path, shard: Shard, manifest: Manifest) -> ShardLayout:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(min(length, 1 << 20)))
         axes = len(manifest.hook.axes)
-        found = {name: _located(header[name], 8 + length) for name in ("values", "example", "coords", "role")}
         shapes = {"values": [shard.rows, manifest.width], "example": [shard.rows], "role": [shard.rows]}
         shapes["coords"] = [shard.rows, axes]
+        if manifest.dtype == "int8":
+            shapes["scale"] = [shard.rows]
+        found = {name: _located(header[name], 8 + length) for name in shapes}
         if any(header[name]["shape"] != shape for name, shape in shapes.items()):
             raise ValueError("its shapes differ from the manifest's")
         if header["values"]["dtype"] != _CODES[manifest.dtype]:
             raise ValueError(f"it holds {header['values']['dtype']} and the manifest says {manifest.dtype}")
+        if header.get("scale", {}).get("dtype", "F32") != "F32":
+            raise ValueError(f"its scales are {header['scale']['dtype']}, not F32")
         integers = {name: np.dtype(_NUMPY[header[name]["dtype"]]) for name in ("example", "coords", "role")}
     except FileNotFoundError as error:
         raise missing(path) from error
@@ -138,8 +169,8 @@ def read_layout(path: Path, shard: Shard, manifest: Manifest) -> ShardLayout:
     return ShardLayout(
         path,
         shard.rows,
-        manifest.width * ITEMSIZE[manifest.dtype],
-        found["values"],
+        Rows(found["values"], manifest.width * ITEMSIZE[manifest.dtype]),
+        Rows(found["scale"], 4) if "scale" in found else None,
         (found["example"], integers["example"]),
         (found["coords"], integers["coords"]),
         found["role"],

@@ -15,7 +15,8 @@ from omnisae.errors import StoreError, did_you_mean
 from omnisae.hooks.point import HookPoint
 from omnisae.lock import lives
 from omnisae.store.finite import checked
-from omnisae.store.manifest import ITEMSIZE, NAME, Manifest, Shard, Skipped, shard_name
+from omnisae.store.manifest import ITEMSIZE, NAME, SCHEMA_OF, Manifest, Shard, Skipped, shard_name
+from omnisae.store.packed import Packed
 from omnisae.store.shard import ShardWriter, check_size
 from omnisae.store.store import Store
 from omnisae.tokens.batch import TokenBatch
@@ -53,7 +54,15 @@ class StoreWriter:
             raise StoreError(f"store.dtype is {dtype!r}", did_you_mean(dtype, ITEMSIZE))
         shard_rows = max(1, int(shard_mb * 2**20) // (hook.width * ITEMSIZE[dtype]))
         wanted = Manifest.model_validate(
-            {"key": key, "hook": hook, "dtype": dtype, "width": hook.width, "shard_rows": shard_rows, "about": about}
+            {
+                "schema_version": SCHEMA_OF[dtype],
+                "key": key,
+                "hook": hook,
+                "dtype": dtype,
+                "width": hook.width,
+                "shard_rows": shard_rows,
+                "about": about,
+            }
         )
         with disk(path):
             path.mkdir(parents=True, exist_ok=True)
@@ -160,7 +169,7 @@ class StoreWriter:
         after = np.concatenate([rows, [max(through, before[-1])]])
         return np.flatnonzero(before != after)
 
-    def _write(self, values: Tensor, example: Tensor, coords: Tensor, role: Tensor, rows: slice) -> None:
+    def _write(self, packed: Packed, example: Tensor, coords: Tensor, role: Tensor, rows: slice) -> None:
         if rows.start == rows.stop:
             return
         self._last = int(example[rows.stop - 1])
@@ -169,7 +178,7 @@ class StoreWriter:
                 path = self._path / shard_name(len(self._manifest.shards))
                 hook = self._manifest.hook
                 self._shard = ShardWriter(path, hook.width, len(hook.axes), self._manifest.dtype)
-            self._shard.append(values[rows], example[rows], coords[rows], role[rows])
+            self._shard.append(packed.part(rows.start, rows.stop), example[rows], coords[rows], role[rows])
 
     def _close_shard(self) -> None:
         shard, shards = self._shard, self._manifest.shards

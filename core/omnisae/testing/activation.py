@@ -5,6 +5,9 @@ import torch
 from torch import Tensor
 
 from omnisae.autoencoders.activation import Activation
+from omnisae.autoencoders.codes import Codes
+from omnisae.autoencoders.operand import Operand
+from omnisae.autoencoders.preactivations import Preactivations
 from omnisae.plugins.kinds import ActivationConfig
 
 
@@ -24,9 +27,14 @@ class ActivationTests:
         return torch.randn(self.tokens, self.latents, generator=torch.Generator().manual_seed(0))
 
     @pytest.fixture
-    def activation(self, config: ActivationConfig, pre: Tensor) -> Activation:
+    def given(self, pre: Tensor) -> Preactivations:
+        """The same pre-activations as an encoder gives them."""
+        return Preactivations(Operand(pre), torch.eye(self.latents), *torch.zeros(2, self.latents))
+
+    @pytest.fixture
+    def activation(self, config: ActivationConfig, given: Preactivations, pre: Tensor) -> Activation:
         rule = config.build(self.latents)
-        rule.initialise(pre, 1.0)
+        rule.initialise(given, 1.0)
         rule.train()
         rule(pre)
         rule.after_step()
@@ -47,6 +55,16 @@ class ActivationTests:
         for token in range(len(codes)):
             latents = codes.latents[codes.offsets[token] : codes.offsets[token + 1]]
             assert (latents[1:] > latents[:-1]).all(), "latents must ascend within a token"
+
+    def test_found_codes_are_the_dense_inference(
+        self, activation: Activation, given: Preactivations, pre: Tensor
+    ) -> None:
+        found = activation.find(given)
+        codes = Codes(found.offsets, found.latents.long(), found.values, self.latents)
+        assert torch.equal(codes.dense(), activation.infer(pre))
+
+    def test_codes_are_negative_only_where_it_says_so(self, activation: Activation, pre: Tensor) -> None:
+        assert activation.signed or (activation.infer(pre) >= 0).all(), "codes are negative: declare `signed = True`"
 
     def test_it_is_sparse(self, activation: Activation, pre: Tensor) -> None:
         assert (activation.infer(pre) == 0).any(), "every latent fires on every token"

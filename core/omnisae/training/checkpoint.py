@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from omnisae.atomic import replacing, write_json
@@ -23,6 +23,9 @@ from omnisae.errors import TrainingError
 
 SCHEMA = 1
 STATE = "state.json"
+
+Rows = Callable[[str], slice | None]
+"""Which rows of a tensor are wanted, by its name. None: the tensor as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Identity:
 def write(
     folder: Path, identity: Identity, progress: Progress, tensors: Mapping[str, Callable[[], dict[str, Tensor]]]
 ) -> None:
-    """Write a checkpoint of every job's tensors (asked for one job at a time), then drop the previous one.
+    """Write a checkpoint of every job's whole tensors (asked for one job at a time), then drop the previous one.
 
     Raises StoreError where the disk is full; the previous checkpoint then still stands.
     """
@@ -64,8 +67,8 @@ def write(
 
 def read(
     folder: Path, identity: Identity, jobs: Sequence[str]
-) -> tuple[Progress, Callable[[str], dict[str, Tensor]]] | None:
-    """The progress of a checkpoint and the tensors of each of its jobs; None where there is no checkpoint.
+) -> tuple[Progress, Callable[[str, Rows], dict[str, Tensor]]] | None:
+    """The progress of a checkpoint, and what reads the tensors of a job (on the host); None where there is none.
 
     Everything is checked against its checksum first. Raises TrainingError where the checkpoint is damaged, was written
     by a newer version, or belongs to another training.
@@ -86,14 +89,20 @@ def read(
     for file in files.values():
         _check(folder / file["file"], file["sha256"], folder)
 
-    def tensors(job: str) -> dict[str, Tensor]:
+    def tensors(job: str, rows: Rows) -> dict[str, Tensor]:
         part = folder / files[job]["file"]
         try:
-            return load_file(part)
+            with safe_open(part, framework="pt") as file:
+                return {name: _part(file, name, rows(name)) for name in file.keys()}  # noqa: SIM118 (no mapping)
         except (SafetensorError, OSError) as error:
             raise _damaged(part, str(error), folder) from error
 
     return Progress(**saved["progress"]), tensors
+
+
+def _part(file: Any, name: str, rows: slice | None) -> Tensor:
+    tensor: Tensor = file.get_tensor(name) if rows is None else file.get_slice(name)[rows]
+    return tensor
 
 
 def _state(path: Path) -> dict[str, Any]:

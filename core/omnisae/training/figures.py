@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 Reduce = Callable[[Tensor], Tensor]
-"""The mean of a tensor over all processes."""
+"""The mean, or another fold, of a tensor over all processes."""
 
 
 @dataclass(slots=True)

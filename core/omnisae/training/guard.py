@@ -4,11 +4,13 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from omnisae.errors import OmnisaeError, TrainingError
 from omnisae.store.source import TokenStream
-from omnisae.training.figures import Reading
+from omnisae.training.figures import Reading, Reduce
 
 FINITE = "finite"
 """The scalar that a hook point reports: 1 where all activations of its batch are finite."""
@@ -42,13 +44,16 @@ class Guard:
                     self._refuse_loss(reading.step, reading.owner, hooks[reading.owner], name, value)
         self._positions.clear()
 
-    def weights(self, step: int, job: str, tensors: Mapping[str, Tensor]) -> None:
-        """Raises TrainingError where a tensor that is about to be saved is not finite."""
-        broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not _finite(tensor)]
-        if broken:
+    def weights(self, step: int, job: str, tensors: Mapping[str, Tensor], least: Reduce) -> None:
+        """Raises TrainingError where a tensor that is about to be saved is not finite: on all processes (`least` is over
+        them) where one of them holds it.
+        """
+        names = [name for name, tensor in tensors.items() if tensor.is_floating_point()]
+        sound = least(torch.stack([tensors[name].isfinite().all() for name in names]).to(torch.uint8)).tolist()
+        if not all(sound):
             raise TrainingError(
-                f"after step {step}, the tensor {broken[0]!r} of autoencoder {job!r} holds NaN or infinity, though the "
-                f"loss was finite: its gradient was not",
+                f"after step {step}, the tensor {names[sound.index(0)]!r} of autoencoder {job!r} holds NaN or infinity, "
+                f"though the loss was finite: its gradient was not",
                 self._remedy(),
             )
 
@@ -82,5 +87,6 @@ class Guard:
         return f"lower train.lr, lengthen train.warmup, or set train.clip (1.0, say); {self.kept}"
 
 
-def _finite(tensor: Tensor) -> bool:
-    return bool(tensor.isfinite().all())
+def finite(x: Float[Tensor, "token width"]) -> Bool[Tensor, ""]:
+    """Whether all values are finite, still on the device. The extremes tell: both are NaN where any value is."""
+    return torch.stack(torch.aminmax(x)).isfinite().all()

@@ -1,71 +1,80 @@
-"""Starting: Lightning Fabric on one device, or DDP over several processes. No torch until training starts."""
+"""Starting: one process, or several that train together, each with its device. No torch until training starts."""
 
 import os
-from inspect import signature
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from omnisae.config import TrainConfig
 from omnisae.errors import ConfigError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-    from torch import Tensor
+
+    from omnisae.training.mesh import Mesh
 
 
-def start(config: TrainConfig) -> "Fabric":
-    """Fabric, launched: under `torchrun` over its processes, else over `devices` devices of this machine.
+def start(config: TrainConfig) -> "Mesh":
+    """The processes of `torchrun`, else one for each of `devices` devices of this machine, and the place of this one.
 
-    More than one device without `torchrun` starts the same command again once a device, by Fabric's own launcher.
-    Raises ConfigError where the accelerator is not there or the batch cannot be shared out evenly.
+    More than one device without `torchrun` starts the same command again once a device, by Lightning Fabric's launcher.
+    Raises ConfigError where the accelerator is not there, or processes, latents or the batch do not divide.
     """
-    from lightning_fabric import Fabric
-    from lightning_fabric.strategies.ddp import DDPStrategy
+    from omnisae.training.memory import keep_freed_memory
 
-    from omnisae.training.precision import precision
+    keep_freed_memory()
+    fabric = _fabric(config)
+    _check(config, fabric.world_size)
+    fabric.launch()
+    return _mesh(fabric, config.latent_shards)
+
+
+def _fabric(config: TrainConfig) -> "Fabric":
+    from lightning_fabric import Fabric
 
     devices, nodes = _world(config)
-    alone = devices * nodes == 1
-    ddp = DDPStrategy(gradient_as_bucket_view=True, **_buffers_stay())
-    plugin = precision(config.precision)
+    strategy = "auto" if devices * nodes == 1 else "ddp"  # for starting alone: the mesh averages gradients itself
     try:
-        fabric = Fabric(
-            accelerator=config.accelerator,
-            devices=devices,
-            num_nodes=nodes,
-            strategy="auto" if alone else ddp,
-            plugins=[plugin],
-        )
+        return Fabric(accelerator=config.accelerator, devices=devices, num_nodes=nodes, strategy=strategy)
     except Exception as error:  # Fabric has several kinds of its own for "not on this machine"
         raise ConfigError(
             f"train.accelerator {config.accelerator!r} with {devices} device(s) is not to be had here: {error}",
             "set train.accelerator to auto or cpu, or train.devices to what the machine has",
         ) from error
-    plugin.device = fabric.device.type
-    if config.batch % fabric.world_size:
+
+
+def _check(config: TrainConfig, world: int) -> None:
+    shards = config.latent_shards
+    if world % shards:
         raise ConfigError(
-            f"train.batch {config.batch} does not divide among {fabric.world_size} processes",
-            f"make it a multiple of {fabric.world_size}",
+            f"train.latent_shards {shards}: {world} process{'es' if world > 1 else ''} cannot be arranged in groups of "
+            f"{shards}",
+            f"start a multiple of {shards} processes (train.devices, or torchrun --nproc-per-node), or lower "
+            f"train.latent_shards",
         )
-    fabric.launch()
-    return fabric
+    data = world // shards
+    if config.batch % data:
+        raise ConfigError(
+            f"train.batch {config.batch} does not divide among {data} processes"
+            + (f" ({world} / train.latent_shards {shards})" if shards > 1 else ""),
+            f"make it a multiple of {data}",
+        )
 
 
-def _buffers_stay() -> dict[str, Any]:
-    """DDP's option to leave buffers alone: the trainer gives all processes the same counts, so they stay equal."""
-    from torch.nn.parallel import DistributedDataParallel
+def _mesh(fabric: "Fabric", shards: int) -> "Mesh":
+    """Neighbouring processes hold the latents of one autoencoder: they talk most, and are likely on one machine."""
+    from torch.distributed.device_mesh import init_device_mesh
 
-    known = signature(DistributedDataParallel.__init__).parameters
-    return {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
+    from omnisae.autoencoders.group import Group
+    from omnisae.autoencoders.shard import Shard
+    from omnisae.training.mesh import Mesh
 
-
-def total(tensor: "Tensor", fabric: "Fabric") -> "Tensor":
-    """The sum of a tensor over all processes."""
-    return cast("Tensor", fabric.all_reduce(tensor, reduce_op="sum"))
-
-
-def mean(tensor: "Tensor", fabric: "Fabric") -> "Tensor":
-    """The mean of a tensor over all processes."""
-    return cast("Tensor", fabric.all_reduce(tensor, reduce_op="mean"))
+    world = fabric.world_size
+    if world == 1:
+        return Mesh(fabric.device)
+    mesh = init_device_mesh(fabric.device.type, (world // shards, shards), mesh_dim_names=("data", "latents"))
+    over_tokens, over_latents = (
+        Group(mesh.size(dimension), mesh.get_local_rank(dimension), mesh.get_group(dimension)) for dimension in (0, 1)
+    )
+    return Mesh(fabric.device, Group(world, fabric.global_rank), Shard(over_latents, over_tokens))
 
 
 def _world(config: TrainConfig) -> tuple[int, int]:

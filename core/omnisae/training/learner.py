@@ -1,86 +1,112 @@
 """A learner: one autoencoder with its optimiser, taken through one step at a time."""
 
-from typing import TYPE_CHECKING, Any, cast
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from omnisae.autoencoders.autoencoder import Autoencoder
+from omnisae.autoencoders.autoencoder import Autoencoder, Batch
+from omnisae.autoencoders.shard import WHOLE
 from omnisae.config import TrainConfig
 from omnisae.errors import TrainingError
-from omnisae.training import launch
+from omnisae.training.gather import gather
 from omnisae.training.jobs import Job
+from omnisae.training.mesh import Mesh
 from omnisae.training.randomness import own_randomness
 from omnisae.training.schedule import adam
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 class Learner:
-    """One job at work. Depends on its job's seed and the data alone, never on the jobs beside it."""
+    """One job at work: its autoencoder, or the part of it that this process holds.
 
-    def __init__(self, job: Job, sample: Float[Tensor, "token width"], fabric: "Fabric", config: TrainConfig) -> None:
+    Depends on its job's seed and the data alone, never on the jobs beside it; what several jobs would compute alike is
+    computed once. `like` is another learner that has just started from the same sample and `shares` its batches.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        sample: Float[Tensor, "token width"],
+        mesh: Mesh,
+        config: TrainConfig,
+        like: "Learner | None" = None,
+    ) -> None:
         self.job = job
-        self._fabric, self._config = fabric, config
-        with own_randomness(job.seed, -1, fabric.device):
-            self.autoencoder = Autoencoder(job.config, sample.shape[1], job.seed).to(fabric.device)
-            self.autoencoder.initialise(sample)
+        self._mesh, self._config = mesh, config
+        with own_randomness(job.seed, -1, mesh.device):
+            self.autoencoder = Autoencoder(job.config, sample.shape[1], job.seed, mesh.shard).to(mesh.device)
+            self.autoencoder.initialise(sample, like.autoencoder if like else None)
+        mesh.level(self.autoencoder)
+        self.autoencoder.precision = config.precision
         self.autoencoder.train()
         self._optimiser = adam(self.autoencoder, config)
-        self._module = fabric.setup_module(_Training(self.autoencoder))
 
-    def step(self, x: Float[Tensor, "token width"], number: int, rate: float) -> dict[str, Tensor]:
+    @property
+    def shares(self) -> str:
+        """Learners of one hook point for which this is the same learn from the same prepared batch."""
+        return shares(self.job)
+
+    def prepare(self, x: Float[Tensor, "token width"]) -> Batch:
+        """A batch of raw activations, ready for this learner and all that share it."""
+        return self.autoencoder.prepare(x)
+
+    def step(self, x: Float[Tensor, "token width"] | Batch, number: int, rate: float) -> dict[str, Tensor]:
         """One optimiser step on this process's tokens. Returns the step's scalars, still on the device."""
-        with own_randomness(self.job.seed, number, x.device):
-            out = self._forward(x)
-            self._fabric.backward(out["loss"])
+        with own_randomness(self.job.seed, number, self._mesh.device):
+            out = self.autoencoder(x)
+            out.loss.backward()
         with torch.no_grad():
+            self._mesh.average(self.autoencoder)
             self.autoencoder.before_step()
             if self._config.clip is not None:
-                # not Fabric's clipping: that one waits for the device in every step, to raise on NaN
-                nn.utils.clip_grad_norm_(self.autoencoder.parameters(), self._config.clip)
+                self._mesh.clip(self.autoencoder, self._config.clip)
             for group in self._optimiser.param_groups:
                 group["lr"] = rate
             self._optimiser.step()
             self._optimiser.zero_grad(set_to_none=True)
-            fired = launch.total(out["fired"], self._fabric)
-            self.autoencoder.after_step(fired, x.shape[0] * self._fabric.world_size)
-        terms = {f"term/{name}": term for name, term in out["terms"].items()}
-        return {"loss": out["loss"], "l0": out["l0"], "sse": out["sse"], "sst": out["sst"], **terms}
-
-    def _forward(self, x: Tensor) -> dict[str, Any]:
-        try:
-            return cast(dict[str, Any], self._module(x))
-        except RuntimeError as error:
-            if "finished reduction" not in str(error):
-                raise
-            raise TrainingError(
-                f"a parameter of autoencoder {self.job.name!r} got no gradient in the last step, which processes that "
-                f"train together cannot average: {error}",
-                "let every parameter of a part enter the loss in every step, weighted by zero where it has no effect",
-            ) from error
+            over_tokens = self._mesh.shard.over_tokens
+            self.autoencoder.after_step(over_tokens.summed(out.fired), len(x) * over_tokens.size)
+        terms = {f"term/{name}": term for name, term in out.terms.items()}
+        return {"loss": out.loss, "l0": out.l0, "sse": out.sse, "sst": out.sst, **terms}
 
     def dead(self) -> Tensor:
-        """The number of dead latents, still on the device."""
-        return self.autoencoder.dead().sum()
+        """The number of dead latents, held here or by other processes, still on the device."""
+        return self._mesh.shard.over_latents.summed(self.autoencoder.dead().sum())
+
+    def finished(self) -> Autoencoder | None:
+        """The whole autoencoder on the host, ready for use. Where latents are divided, on the first process only: None
+        on the others.
+        """
+        if not self._mesh.shard.divided:
+            return self.autoencoder.cpu().eval()
+        state = self._gathered(self._model())
+        if not state:
+            return None
+        whole = Autoencoder(self.job.config, self.autoencoder.width, self.job.seed, WHOLE)
+        whole.load_state_dict({name.removeprefix("model."): tensor for name, tensor in state.items()})
+        return whole.eval()
+
+    def whole(self) -> dict[str, Tensor]:
+        """All of the state on the first process, where latents are divided; on others, nothing. All must call this."""
+        return self._gathered(self.tensors())
+
+    def rows(self, name: str) -> slice | None:
+        """Which rows of a whole tensor of the state are this process's. None: the tensor is not divided."""
+        return self.autoencoder.held if self._mesh.shard.divided and self._divided(name) else None
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of the state: weights and buffers as `model.<name>`, Adam's as `adam.<parameter>.<moment>`."""
-        model = {f"model.{name}": tensor.detach() for name, tensor in self.autoencoder.state_dict().items()}
+        """All of the state held here: weights and buffers as `model.<name>`, Adam's as `adam.<parameter>.<moment>`."""
         adam = {
             f"adam.{name}.{moment}": self._optimiser.state[parameter][moment]
             for name, parameter in self.autoencoder.named_parameters()
             if parameter in self._optimiser.state
             for moment in MOMENTS
         }
-        return model | adam
+        return self._model() | adam
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Take over a saved state. Raises TrainingError where it is of another shape."""
+        """Take over a saved state, of divided tensors its `rows`. Raises TrainingError where it is of another shape."""
         model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
         try:
             self.autoencoder.load_state_dict(model)
@@ -95,24 +121,26 @@ class Learner:
                     moment: _like(tensors[f"adam.{name}.{moment}"], parameter) for moment in MOMENTS
                 }
 
+    def _model(self) -> dict[str, Tensor]:
+        return {f"model.{name}": tensor.detach() for name, tensor in self.autoencoder.state_dict().items()}
 
-class _Training(nn.Module):
-    """The training step as a module of plain tensors, which DDP and Fabric know how to take apart."""
+    def _gathered(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return gather(tensors, self._divided, self.autoencoder.latents, self._mesh.shard)
 
-    def __init__(self, autoencoder: Autoencoder) -> None:
-        super().__init__()
-        self.autoencoder = autoencoder
+    def _divided(self, name: str) -> bool:
+        """Whether a tensor of the state has one row a latent."""
+        kind, _, rest = name.partition(".")
+        owner, _, moment = rest.rpartition(".")
+        return (
+            rest in self.autoencoder.divided
+            if kind == "model"
+            else (owner in self.autoencoder.divided and moment != MOMENTS[0])
+        )
 
-    def forward(self, x: Tensor) -> dict[str, Any]:
-        step = self.autoencoder(x)
-        return {
-            "loss": step.loss,
-            "terms": step.terms,
-            "fired": step.fired,
-            "l0": step.l0,
-            "sse": step.sse,
-            "sst": step.sst,
-        }
+
+def shares(job: Job) -> str:
+    """What decides how a batch is prepared for a job, beside its hook point."""
+    return job.config.normaliser.model_dump_json()
 
 
 def _like(saved: Tensor, parameter: nn.Parameter) -> Tensor:

@@ -3,25 +3,21 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
-
+from omnisae.autoencoders.autoencoder import Batch
 from omnisae.config import TrainConfig
-from omnisae.errors import TrainingError
 from omnisae.store.source import TokenStream
-from omnisae.training import checkpoint, launch
+from omnisae.training import checkpoint
+from omnisae.training.feed import Feed
 from omnisae.training.figures import Pending, Window
-from omnisae.training.guard import FINITE, Guard
+from omnisae.training.guard import FINITE, Guard, finite
 from omnisae.training.interrupt import Interrupt
 from omnisae.training.journal import Journal
 from omnisae.training.learner import Learner
+from omnisae.training.mesh import Mesh
 from omnisae.training.progress import Bar
 from omnisae.training.schedule import rate, steps
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 READ_EVERY = 16
 """Steps between readings of the device's scalars, so that it seldom waits and a NaN is soon found."""
@@ -37,15 +33,17 @@ class Loop:
         config: TrainConfig,
         out: Path,
         identity: checkpoint.Identity,
-        fabric: "Fabric",
+        mesh: Mesh,
         observe: Callable[[dict[str, Any]], None],
     ) -> None:
-        self.learners, self.streams, self.config, self.fabric = learners, streams, config, fabric
+        self.learners, self.config, self.mesh = learners, config, mesh
+        self.feeds = {hook: Feed(stream, hook, config.batch, mesh) for hook, stream in streams.items()}
+        self.streams = {hook: feed.stream for hook, feed in self.feeds.items()}
         self.folder, self.identity, self.observe = out / "checkpoint", identity, observe
         self.out = out
         self.steps = steps(config)
         self.done = 0
-        self.pending, self.guard = Pending(), Guard(streams)
+        self.pending, self.guard = Pending(), Guard(self.streams)
         self.windows = {learner.job.name: Window() for learner in learners}
         self._hooks = {learner.job.name: learner.job.hook for learner in learners}
         self._seconds = 0.0  # spent by earlier, interrupted runs of this training
@@ -57,7 +55,7 @@ class Loop:
             return
         progress, tensors = saved
         for learner in self.learners:
-            learner.load(tensors(learner.job.name))
+            learner.load(tensors(learner.job.name, learner.rows))
         for hook, stream in self.streams.items():
             stream.restore(progress.streams[hook])
         self.windows = {name: Window(**window) for name, window in progress.windows.items()}
@@ -67,13 +65,13 @@ class Loop:
 
     def run(self, progress: bool) -> None:
         """All steps that are left to do."""
-        journal = Journal(self.out, self.done) if self.fabric.is_global_zero else None
+        journal = Journal(self.out, self.done) if self.mesh.first else None
         title = self.learners[0].job.name + (f" (+{len(self.learners) - 1})" if len(self.learners) > 1 else "")
-        bar = Bar(title, self.done, self.steps) if progress and self.fabric.is_global_zero else None
+        bar = Bar(title, self.done, self.steps) if progress and self.mesh.first else None
         self._clock = self._logged = time.perf_counter()
         self._logged_at = self.done
         try:
-            with Interrupt(polite=self.fabric.world_size == 1) as interrupt:
+            with Interrupt(polite=self.mesh.world.size == 1) as interrupt:
                 while self.done < self.steps:
                     self._step(bar, journal)
                     if interrupt.asked:
@@ -81,7 +79,7 @@ class Loop:
                         self._save(journal)
                         interrupt.obey()
         finally:
-            for part in (journal, bar):
+            for part in (journal, bar, *self.feeds.values()):
                 if part is not None:
                     part.close()
 
@@ -108,30 +106,18 @@ class Loop:
     def _learn(self, number: int, lr: float) -> None:
         """One step of every learner. Step numbers that users see count from 1."""
         self.guard.note(number + 1)
-        for hook, stream in self.streams.items():
-            x = self._mine(stream, hook)
-            self.pending.add(number + 1, hook, {FINITE: x.isfinite().all()})
+        for hook, feed in self.feeds.items():
+            x = feed.next()
+            self.pending.add(number + 1, hook, {FINITE: finite(x)})
+            prepared: dict[str, Batch] = {}
             for learner in self.learners:
                 if learner.job.hook == hook:
-                    self.pending.add(number + 1, learner.job.name, learner.step(x, number, lr))
-
-    def _mine(self, stream: TokenStream, hook: str) -> Float[Tensor, "token width"]:
-        """This process's share of the hook point's next batch, on its device."""
-        batch = stream.next()
-        if batch.shape[0] != self.config.batch:
-            raise TrainingError(
-                f"the stream of hook point {hook!r} gives batches of {batch.shape[0]} tokens; train.batch is "
-                f"{self.config.batch}",
-                "make the stream with batch=train.batch",
-            )
-        share = self.config.batch // self.fabric.world_size
-        rows = batch[self.fabric.global_rank * share : (self.fabric.global_rank + 1) * share]
-        if self.fabric.device.type == "cuda":
-            return rows.pin_memory().to(self.fabric.device, non_blocking=True)
-        return rows.to(self.fabric.device)
+                    if learner.shares not in prepared:
+                        prepared[learner.shares] = learner.prepare(x)
+                    self.pending.add(number + 1, learner.job.name, learner.step(prepared[learner.shares], number, lr))
 
     def _read(self) -> None:
-        readings = self.pending.read(lambda tensor: launch.mean(tensor, self.fabric))
+        readings = self.pending.read(self.mesh.world.mean)
         self.guard.judge(readings, self._hooks)
         for reading in readings:
             if reading.owner in self.windows:
@@ -160,17 +146,20 @@ class Loop:
 
     def _save(self, journal: Journal | None) -> None:
         for learner in self.learners:
-            self.guard.weights(self.done, learner.job.name, learner.tensors())
+            self.guard.weights(self.done, learner.job.name, learner.tensors(), self.mesh.world.least)
         progress = checkpoint.Progress(
             step=self.done,
             seconds=self._spent(time.perf_counter()),
             streams={hook: stream.state() for hook, stream in self.streams.items()},
             windows={name: window.state() for name, window in self.windows.items()},
         )
+        whole = {learner.job.name: learner.whole for learner in self.learners}
         if journal:
             journal.sync()
-            tensors = {learner.job.name: learner.tensors for learner in self.learners}
-            checkpoint.write(self.folder, self.identity, progress, tensors)
+            checkpoint.write(self.folder, self.identity, progress, whole)
+        else:  # help the first process to gather them
+            for ask in whole.values():
+                ask()
         self.guard.kept = _kept(self.folder, self.done)
         self.tell({"event": "checkpoint", "step": self.done, "steps": self.steps, "path": str(self.folder)})
 
@@ -178,7 +167,7 @@ class Loop:
         return self._seconds + now - self._clock
 
     def tell(self, event: dict[str, Any]) -> None:
-        if self.fabric.is_global_zero:
+        if self.mesh.first:
             self.observe(event)
 
 

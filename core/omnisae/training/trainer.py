@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -16,11 +16,9 @@ from omnisae.store.source import TokenStream
 from omnisae.training import launch
 from omnisae.training.checkpoint import Identity
 from omnisae.training.jobs import Job
-from omnisae.training.learner import Learner
+from omnisae.training.learner import Learner, shares
 from omnisae.training.loop import Loop
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+from omnisae.training.mesh import Mesh
 
 __all__ = ["Job", "discard", "train"]
 
@@ -48,23 +46,25 @@ def train(
     (`{"event": "step", ...}` with the line of metrics.jsonl), `checkpoint` and `resumed`.
 
     Started by `torchrun`, or with `devices` above 1, every process calls this with the same arguments, reads the same
-    streams and learns from its share of each batch; only the first writes. All return the autoencoders.
+    streams and learns from its share of each batch; only the first writes. All return the autoencoders; but where
+    `latent_shards` divides them, none holds a whole one: the first returns them whole, the others return none.
 
     Raises TrainingError for NaN or infinity (naming the step, the autoencoder and the origin of the batch), for a
     checkpoint that is damaged or of another training, and for a stream that does not fit; ConfigError for a device that
     is not there; StoreError where the disk is full.
     """
     _check(jobs, streams, samples)
-    fabric = launch.start(config)
-    learners = _learners(jobs, samples, config, fabric)
-    if fabric.is_global_zero:
+    mesh = launch.start(config)
+    learners = _learners(jobs, samples, config, mesh)
+    if mesh.first:
         out.mkdir(parents=True, exist_ok=True)
     identity = Identity(key, _about(jobs, config))
-    loop = Loop(learners, _used(streams, jobs), config, out, identity, fabric, observe or (lambda event: None))
+    loop = Loop(learners, _used(streams, jobs), config, out, identity, mesh, observe or (lambda event: None))
     loop.resume()
     loop.run(progress)
-    fabric.barrier()
-    return {learner.job.name: learner.autoencoder.cpu().eval() for learner in learners}
+    mesh.wait()
+    finished = {learner.job.name: learner.finished() for learner in learners}
+    return {name: autoencoder for name, autoencoder in finished.items() if autoencoder is not None}
 
 
 def discard(out: Path) -> None:
@@ -96,14 +96,15 @@ def _check(jobs: Sequence[Job], streams: Mapping[str, Any], samples: Mapping[str
             )
 
 
-def _learners(
-    jobs: Sequence[Job], samples: Mapping[str, Tensor], config: TrainConfig, fabric: "Fabric"
-) -> list[Learner]:
+def _learners(jobs: Sequence[Job], samples: Mapping[str, Tensor], config: TrainConfig, mesh: Mesh) -> list[Learner]:
     """The learners in the order of their jobs. Each hook point's sample is on the device only while it is needed."""
-    made = {}
+    made: dict[str, Learner] = {}
     for hook in dict.fromkeys(job.hook for job in jobs):
-        sample = samples[hook].to(fabric.device)
-        made.update({job.name: Learner(job, sample, fabric, config) for job in jobs if job.hook == hook})
+        sample, first = samples[hook].to(mesh.device), dict[str, Learner]()
+        for job in jobs:
+            if job.hook == hook:
+                made[job.name] = Learner(job, sample, mesh, config, like=first.get(shares(job)))
+                first.setdefault(shares(job), made[job.name])
     return [made[job.name] for job in jobs]
 
 

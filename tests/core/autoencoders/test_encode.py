@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnisae.autoencoders import sparse
+from omnisae.autoencoders import preactivations
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.codes import Codes
 from omnisae.autoencoders.configs import (
@@ -57,7 +57,7 @@ def test_chunks_and_order_do_not_matter(pair: Any, monkeypatch: pytest.MonkeyPat
     autoencoder = BUILT[pair]
     whole = autoencoder.encode(SAMPLE)
     order = torch.randperm(len(SAMPLE), generator=torch.Generator().manual_seed(0))
-    monkeypatch.setitem(sparse.CHUNK_ELEMENTS, "cpu", 1)
+    monkeypatch.setitem(preactivations.CHUNK_ELEMENTS, "cpu", 1)
     shuffled = autoencoder.encode(SAMPLE[order])
     torch.testing.assert_close(shuffled.dense(), whole.dense()[order], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(autoencoder.decode(shuffled), autoencoder.decode(whole)[order], rtol=1e-4, atol=1e-4)

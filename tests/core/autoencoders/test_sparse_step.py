@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from omnisae.autoencoders import sparse
+from omnisae.autoencoders import jumprelu, preactivations
 from omnisae.autoencoders.autoencoder import Autoencoder
-from omnisae.autoencoders.batchtopk import _by_merging, _by_rows
 from omnisae.autoencoders.configs import (
+    AbsTopKConfig,
     BatchTopKConfig,
     JumpReLUConfig,
     L1Config,
@@ -23,13 +23,15 @@ from omnisae.config import AuxKConfig
 from omnisae.testing.planted import planted
 
 X = planted(8, 16, 3, 40, 3)[0].double()
-RULES = [TopKConfig(k=3), BatchTopKConfig(k=3)]
+RULES = [TopKConfig(k=3), BatchTopKConfig(k=3), AbsTopKConfig(k=3)]
 NESTINGS = [None, MatryoshkaConfig(prefixes=(5, 12, 24), weights=(1, 2, 3)), MatryoshkaConfig(prefixes=(1, 23, 24))]
 
 
 def dense_codes(autoencoder: Autoencoder, x: Tensor) -> Tensor:
     pre = (x - autoencoder.decoder_bias) @ autoencoder.encoder.T + autoencoder.encoder_bias
     k = autoencoder.activation.k
+    if isinstance(autoencoder.config.activation, AbsTopKConfig):
+        return pre * torch.zeros_like(pre).scatter(1, pre.abs().topk(k, dim=1).indices, 1.0)
     if isinstance(autoencoder.config.activation, TopKConfig):
         mask = torch.zeros_like(pre).scatter(1, pre.topk(k, dim=1).indices, 1.0)
     else:
@@ -51,8 +53,14 @@ def dense_loss(autoencoder: Autoencoder, x: Tensor) -> Tensor:
     if autoencoder.auxk.k and dead.any():
         e = (x - codes @ autoencoder.decoder - autoencoder.decoder_bias).detach()
         pre = (x - autoencoder.decoder_bias.detach()) @ autoencoder.encoder.T + autoencoder.encoder_bias
-        top = pre.masked_fill(~dead, -torch.inf).topk(min(autoencoder.auxk.k, int(dead.sum())), dim=1)
-        guess = torch.zeros_like(pre).scatter(1, top.indices, torch.relu(top.values)) @ autoencoder.decoder
+        count = min(autoencoder.auxk.k, int(dead.sum()))
+        if isinstance(autoencoder.config.activation, AbsTopKConfig):
+            best = pre.masked_fill(~dead, 0.0).abs().topk(count, dim=1).indices
+            kept = pre.gather(1, best)
+        else:
+            kept, best = pre.masked_fill(~dead, -torch.inf).topk(count, dim=1)
+            kept = torch.relu(kept)
+        guess = torch.zeros_like(pre).scatter(1, best, kept) @ autoencoder.decoder
         total = total + autoencoder.auxk.weight * (e - guess).square().sum() / (e - e.mean(0)).square().sum()
     return total
 
@@ -68,7 +76,7 @@ def gradients(autoencoder: Autoencoder, loss: Tensor) -> dict[str, Tensor]:
 def test_gradients_equal_dense_autograd(
     rule: Any, nesting: Any, chunk: int, make: Any, loose: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sparse.CHUNK_ELEMENTS, "cpu", chunk)
+    monkeypatch.setitem(preactivations.CHUNK_ELEMENTS, "cpu", chunk)
     autoencoder = loose(make(rule, nesting=nesting, penalties=(L1Config(weight=0.3),)))
     step = autoencoder(X)
     expected = dense_loss(autoencoder, X)
@@ -98,28 +106,11 @@ def test_figures_of_a_step(rule: Any, make: Any, loose: Any) -> None:
     autoencoder = loose(make(rule))
     step = autoencoder(X)
     codes = dense_codes(autoencoder, X)
-    assert torch.equal(step.fired, (codes > 0).sum(0))
-    assert float(step.l0) == pytest.approx(float((codes > 0).sum(1).double().mean()))
+    assert torch.equal(step.fired, (codes != 0).sum(0))
+    assert float(step.l0) == pytest.approx(float((codes != 0).sum(1).double().mean()))
     error = X - codes @ autoencoder.decoder - autoencoder.decoder_bias
     assert float(step.sse) == pytest.approx(float(error.detach().square().sum()))
     assert float(step.sst) == pytest.approx(float((X - autoencoder.centre).square().sum()))
-
-
-@pytest.mark.parametrize("uneven", [0.0, 20.0])
-def test_batch_topk_finds_the_largest_of_the_batch(uneven: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where one token needs far more than its share."""
-    monkeypatch.setitem(sparse.CHUNK_ELEMENTS, "cpu", 16 * 64)
-    generator = torch.Generator().manual_seed(0)
-    centred, encoder = torch.randn(50, 6, generator=generator), torch.randn(64, 6, generator=generator)
-    centred[7] *= 1 + uneven
-    pre = sparse.Preactivations(centred, encoder, torch.zeros(64))
-    flat = torch.cat([chunk for _, chunk in pre]).flatten()
-    wanted = flat.topk(50 * 2)
-    for pick in (_by_rows, _by_merging):
-        keys, values = pick(pre, 2)
-        order = values.argsort(descending=True)
-        torch.testing.assert_close(values[order], wanted.values)
-        assert set(keys.tolist()) == set(wanted.indices.tolist())
 
 
 def _strided(t: Any) -> bool:
@@ -127,7 +118,7 @@ def _strided(t: Any) -> bool:
 
 
 def test_training_step_holds_no_dense_matrix(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sparse.CHUNK_ELEMENTS, "cpu", 1)
+    monkeypatch.setitem(preactivations.CHUNK_ELEMENTS, "cpu", 1)
     autoencoder = make(TopKConfig(k=3), latents=400, width=8)
     x = planted(8, 16, 3, 256, 3)[0]
     sizes: list[int] = []
@@ -144,15 +135,16 @@ def test_training_step_holds_no_dense_matrix(make: Any, monkeypatch: pytest.Monk
     assert max(sizes) < 256 * 400 / 8
 
 
+@pytest.mark.parametrize("precision", ["mixed", "bf16"])
 @pytest.mark.parametrize("rule", [*RULES, JumpReLUConfig(l0=3), ReLUConfig()], ids=lambda rule: rule.type)
-def test_bf16_autocast_stays_near_full_precision(rule: Any, make: Any) -> None:
+def test_other_precisions_stay_near(rule: Any, precision: Any, make: Any) -> None:
     autoencoder = make(rule, auxk=AuxKConfig(k=4, dead_after=1))
     autoencoder.silence.after_step(torch.zeros(24), 1)
     autoencoder.silence.candidates.copy_(autoencoder.dead())
     x = planted(8, 16, 3, 256, 3)[0]
     full = autoencoder(x)
-    with torch.autocast("cpu", torch.bfloat16):
-        half = autoencoder(x)
+    autoencoder.precision = precision
+    half = autoencoder(x)
     half.loss.backward()
     assert half.loss.dtype == torch.float32
     for name, term in full.terms.items():
@@ -160,3 +152,40 @@ def test_bf16_autocast_stays_near_full_precision(rule: Any, make: Any) -> None:
     for parameter in autoencoder.parameters():
         assert parameter.grad.dtype == torch.float32
         assert parameter.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("nesting", NESTINGS, ids=["plain", "nested", "uneven"])
+@pytest.mark.parametrize("bandwidth", [0.02, 0.3])
+def test_jumprelu_picks_all_that_has_a_gradient(
+    bandwidth: float, nesting: Any, make: Any, loose: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sparse step against the same rule's dense one."""
+    autoencoder = loose(make(JumpReLUConfig(l0=3, bandwidth=bandwidth), nesting=nesting))
+    monkeypatch.setattr(jumprelu, "DENSE", 1.0)
+    sparse = autoencoder(X)
+    found = gradients(autoencoder, sparse.loss)
+    monkeypatch.setattr(jumprelu, "DENSE", -1.0)
+    dense = autoencoder(X)
+    wanted = gradients(autoencoder, dense.loss)
+    assert torch.equal(sparse.fired, dense.fired)
+    for name, term in dense.terms.items():
+        torch.testing.assert_close(sparse.terms[name], term, rtol=1e-12, atol=0)
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, wanted[name], rtol=1e-9, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("rule", [*RULES, JumpReLUConfig(l0=3, bandwidth=0.02)], ids=lambda rule: rule.type)
+@pytest.mark.parametrize("nesting", NESTINGS, ids=["plain", "nested", "uneven"])
+@pytest.mark.parametrize("precision", ["exact", "mixed"])
+def test_single_precision_is_near_double(rule: Any, nesting: Any, precision: Any, make: Any, loose: Any) -> None:
+    """The kernels of the CPU in fp32 against PyTorch's in fp64: relative 1e-4 of the largest gradient."""
+    autoencoder = loose(make(rule, nesting=nesting, auxk=AuxKConfig(k=2, weight=0.7, dead_after=100)))
+    autoencoder.silence.tokens[[2, 3, 5, 7]] = 100
+    autoencoder.silence.candidates.copy_(autoencoder.dead())
+    wanted = gradients(autoencoder, autoencoder(X).loss)
+    autoencoder.float()
+    autoencoder.silence.forget()
+    autoencoder.precision = precision
+    for name, gradient in gradients(autoencoder, autoencoder(X.float()).loss).items():
+        error = (gradient.double() - wanted[name]).abs().max()
+        assert error <= 1e-4 * wanted[name].abs().max(), name

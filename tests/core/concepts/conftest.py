@@ -99,6 +99,7 @@ class World:
     groups: Sequence[str] = ()
     activations: np.ndarray | None = None
     batch: int = 7
+    signed: bool = False
 
     def dataset(self) -> PlainDataset:
         ids = [f"e{i}" for i in range(len(self.split))]
@@ -111,8 +112,12 @@ class World:
         values = self.activations if self.activations is not None else np.zeros((len(self.example), self.hook.width))
         return PlainSource(self.hook, values, self.example, self.coords, self.batch)
 
+    def _writer(self, out: Path) -> PostingsWriter:
+        latents = self.codes.shape[1]
+        return PostingsWriter(out, self.hook, TokenFilter(), latents, self.split, signed=self.signed)
+
     def postings(self, out: Path) -> Postings:
-        with PostingsWriter(out, self.hook, TokenFilter(), self.codes.shape[1], self.split) as writer:
+        with self._writer(out) as writer:
             held_out = np.flatnonzero(self.split[self.example] != 0)
             for start in range(0, len(held_out), self.batch):
                 part = held_out[start : start + self.batch]
@@ -126,7 +131,7 @@ class World:
                     latents,
                     self.codes[part][rows, latents],
                 )
-            return writer.finish(health(Reconstruction(), writer.counts, len(held_out)))
+            return writer.finish(health(Reconstruction(), writer.counts, len(held_out), writer.poles))
 
 
 def line_hook(width: int = 4) -> HookPoint:

@@ -22,7 +22,7 @@ def test_a_dump_is_resolved_and_round_trips(text: str) -> None:
     assert dump(parse(written)) == written
     assert "n: 3" in written, "defaults of components are written out"
     assert "mode: fast" in written
-    assert "dtype: float32" in written
+    assert "dtype: bfloat16" in written
 
 
 def told(text: str, *overrides: str) -> ConfigError:

@@ -11,17 +11,20 @@ from omnisae.interventions.operation import Known, Tokens
 from omnisae.interventions.sparse import block_of, changed, silent, take, with_block
 
 LATENTS = 7
-KNOWN = Known(
-    LATENTS,
-    ("y", "x"),
-    {"max": torch.arange(7) + 1.0, "quantile:0.9": torch.full((7,), 0.5), "concept_mean:red": torch.full((7,), 0.25)},
-)
+UNITS = {
+    "max": torch.arange(7) + 1.0,
+    "quantile:0.9": torch.full((7,), 0.5),
+    "concept_mean:red": torch.full((7,), 0.25),
+}
+KNOWN = Known(LATENTS, ("y", "x"), UNITS)
+SIGNED = Known(LATENTS, ("y", "x"), UNITS | {f"negative:{n}": 10 * unit for n, unit in UNITS.items()}, signed=True)
 
 
-def codes_of(n, density=0.4, seed=0):
+def codes_of(n, density=0.4, seed=0, signed=False):
     rng = torch.Generator().manual_seed(seed)
     dense = torch.rand(n, LATENTS, generator=rng) * (torch.rand(n, LATENTS, generator=rng) < density)
-    return Codes.from_dense(dense)
+    turn = torch.where(torch.rand(n, LATENTS, generator=rng) < 0.5, -1.0, 1.0) if signed else 1.0
+    return Codes.from_dense(dense * turn)
 
 
 def tokens_of(n):
@@ -31,40 +34,44 @@ def tokens_of(n):
 
 
 def slow(operation, dense, tokens):
-    """The same operation, one number at a time."""
-    new = dense.clone()
+    """The same operation, one number at a time: on z = sign · code, the code itself where no sign is given."""
+    new, sign = dense.clone(), operation.sign or 1
     for t in range(len(dense)):
         inside = all(
             start <= int(tokens.coords[t, tokens.axes.index(axis)]) < stop
             for axis, (start, stop) in operation.mask.items()
         )
-        fires = [operation.gate is None or float(dense[t, latent]) > operation.gate for latent in operation.latents]
+        turned = sign * dense[t]
+        fires = [operation.gate is None or float(turned[latent]) > operation.gate for latent in operation.latents]
         if isinstance(operation, ops.ZeroOthers):
             if inside and any(fires):
                 for latent in range(LATENTS):
-                    new[t, latent] = dense[t, latent] if latent in operation.latents else 0.0
+                    kept = latent in operation.latents and (operation.sign is None or turned[latent] > 0)
+                    new[t, latent] = dense[t, latent] if kept else 0.0
             continue
         for i, latent in enumerate(operation.latents):
             if not (inside and fires[i]):
                 continue
-            z, unit = dense[t, latent], operation.units[i]
+            z, unit = turned[latent], operation.units[i]
             match operation:
                 case ops.Scale():
-                    new[t, latent] = z * (operation.amount * unit)
+                    other = operation.sign is not None and z <= 0
+                    new[t, latent] = sign * (z if other else z * (operation.amount * unit))
                 case ops.Add():
-                    new[t, latent] = z + operation.amount * unit
+                    new[t, latent] = sign * (z + operation.amount * unit)
                 case ops.Set():
-                    new[t, latent] = operation.amount * unit
+                    new[t, latent] = sign * operation.amount * unit
                 case ops.Clamp():
                     low = -1e9 if operation.low is None else operation.low * unit
                     high = 1e9 if operation.high is None else operation.high * unit
-                    new[t, latent] = min(max(z, low), high)
+                    new[t, latent] = sign * min(max(z, low), high)
     return new
 
 
 @st.composite
-def operations(draw):
+def operations(draw, signs=(None,)):
     place = {
+        "sign": draw(st.sampled_from(signs)),
         "latents": tuple(draw(st.lists(st.integers(0, LATENTS - 1), min_size=1, max_size=3, unique=True))),
         "gate": draw(st.none() | st.floats(0, 1)),
         "mask": draw(st.sampled_from([{}, {"y": (0, 2)}, {"y": (1, 3), "x": (0, 1)}])),
@@ -72,7 +79,8 @@ def operations(draw):
     kind = draw(st.sampled_from([ops.Scale, ops.Add, ops.Set, ops.Clamp, ops.ZeroOthers]))
     if kind is ops.ZeroOthers:
         return kind(**place)
-    unit = draw(st.sampled_from(["raw", "max", "quantile", "concept_mean"]))
+    whole = len(signs) > 1 and place["sign"] is None  # a whole latent of two signs has no unit but raw
+    unit = draw(st.just("raw") if whole else st.sampled_from(["raw", "max", "quantile", "concept_mean"]))
     place |= {"unit": unit, "quantile": 0.9, "concept": "red"}
     if kind is ops.Clamp:
         low = draw(st.floats(0, 0.5))
@@ -95,6 +103,49 @@ def test_operations_agree_with_a_walk_over_the_dense_matrix(operation, n, seed):
         entries = new.latents[new.offsets[t] : new.offsets[t + 1]]
         assert (entries.diff() > 0).all(), "latents ascend within a token"
     assert torch.equal(changed(codes, new), (expected != before).any(dim=1))
+
+
+@settings(max_examples=80, deadline=None)
+@given(operations(signs=(None, 1, -1)), st.integers(0, 12), st.integers(0, 5))
+def test_operations_on_signed_codes_agree_with_a_walk_over_the_dense_matrix(operation, n, seed):
+    codes, tokens = codes_of(n, seed=seed, signed=True), tokens_of(n)
+    before = codes.dense().clone()
+    prepared = operation.prepared(SIGNED)
+    new = prepared.apply(codes, tokens)
+    expected = slow(prepared, before, tokens)
+    torch.testing.assert_close(new.dense(), expected)
+    assert (new.values != 0).all()
+    assert torch.equal(changed(codes, new), (expected != before).any(dim=1))
+
+
+def test_one_pole_is_switched_off_and_the_other_stays():
+    codes = Codes.from_dense(torch.tensor([[-2.0, 3.0], [4.0, 0.0], [0.0, -1.0]]))
+    known, tokens = Known(2, ("y", "x"), signed=True), tokens_of(3)
+    off = [ops.scale(0, 0.0, sign=sign).prepared(known).apply(codes, tokens).dense() for sign in (-1, 1, None)]
+    assert off[0].tolist() == [[0, 3], [4, 0], [0, -1]]
+    assert off[1].tolist() == [[-2, 3], [0, 0], [0, -1]]
+    assert off[2].tolist() == [[0, 3], [0, 0], [0, -1]]
+    kept = ops.keep_only(0, sign=-1).prepared(known).apply(codes, tokens).dense()
+    assert kept.tolist() == [[-2, 0], [0, 0], [0, 0]]
+    pushed = ops.add(1, 0.5, sign=-1).prepared(known).apply(codes, tokens).dense()
+    assert pushed.tolist() == [[-2, 2.5], [4, -0.5], [0, -1.5]]
+    assert ops.set_to(1, 2.0, sign=-1).prepared(known).apply(codes, tokens).dense()[:, 1].tolist() == [-2, -2, -2]
+    clamped = ops.clamp(1, high=0.5, sign=-1, gate=0).prepared(known).apply(codes, tokens).dense()
+    assert clamped[:, 1].tolist() == [3, 0, -0.5]
+
+
+@pytest.mark.parametrize(
+    ("operation", "known", "says"),
+    [
+        (ops.scale(1, 0.0, sign=-1), KNOWN, "negative codes of latents [1]: no code of this artifact is negative"),
+        (ops.scale(1, 0.0, sign=2), SIGNED, "an operation with sign 2\n  → give 1 (positive codes), −1, or none"),
+        (ops.add(1, 1.0, unit="max"), SIGNED, "the unit 'max' without a sign"),
+    ],
+)
+def test_signs_that_do_not_fit_are_refused(operation, known, says):
+    with pytest.raises(ConfigError) as caught:
+        operation.prepared(known)
+    assert says in str(caught.value)
 
 
 @settings(max_examples=30, deadline=None)
@@ -133,7 +184,7 @@ def test_what_does_not_fit_the_artifact_is_refused(operation, error, says):
 
 
 def test_configs_build_what_the_helpers_build():
-    where = {"gate": 0.1, "mask": {"y": (0, 2)}}
+    where = {"gate": 0.1, "mask": {"y": (0, 2)}, "sign": -1}
     pairs = [
         (ScaleConfig(latent=3, amount=0.5, **where), ops.scale(3, 0.5, **where)),
         (AddConfig(latent=(3, 4), amount=2, unit="max"), ops.add([3, 4], 2, unit="max")),

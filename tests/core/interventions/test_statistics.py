@@ -7,6 +7,7 @@ import torch
 from omnisae.errors import DatasetError
 from omnisae.extract.split import SELECT, TEST, TRAIN
 from omnisae.interventions.statistics import statistics
+from omnisae.postings.poles import Poles
 
 SPLIT = np.array([TRAIN, SELECT, SELECT, TEST], dtype=np.uint8)
 EXAMPLE = np.array([1, 1, 2, 2, 2, 3, 3])
@@ -23,6 +24,7 @@ def postings():
     lists = [entries(latent) for latent in range(3)]
     return SimpleNamespace(
         latents=3,
+        poles=Poles(3),
         split=SPLIT,
         example=EXAMPLE,
         entries=entries,
@@ -46,6 +48,21 @@ def test_only_the_select_split_counts(postings):
     assert set(found) == set(expected)
     for name, column in expected.items():
         torch.testing.assert_close(found[name], torch.tensor(column, dtype=torch.float32))
+
+
+def test_signed_codes_have_numbers_for_either_sign(postings):
+    postings.latents, postings.poles = 1, Poles(1, signed=True)
+    postings.offsets, postings.maxima_select = postings.offsets[:3], postings.maxima_select[:2]
+    postings.token, postings.value = postings.token[: postings.offsets[2]], postings.value[: postings.offsets[2]]
+    found = statistics(postings, quantiles=(0.5,), concepts={"red": np.array([1.0, 1.0, 1.0, 1.0])})
+    assert {name: column.tolist() for name, column in found.items()} == {
+        "max": [5],
+        "negative:max": [4],
+        "quantile:0.5": [3],
+        "negative:quantile:0.5": [3],
+        "concept_mean:red": [pytest.approx(9 / 5)],
+        "negative:concept_mean:red": [pytest.approx(6 / 5)],
+    }
 
 
 def test_a_concept_without_examples_is_refused(postings):

@@ -41,6 +41,8 @@ class Source(TokenSource):
 class Halves:
     """The positive parts are the codes, and half of them come back."""
 
+    signed = False
+
     def __init__(self) -> None:
         self.info = SimpleNamespace(tokens=TokenFilters(), parent="p", dataset="d")
         self.autoencoder = torch.nn.Linear(3, 3)
@@ -51,6 +53,15 @@ class Halves:
 
     def decode(self, codes: Codes) -> torch.Tensor:
         return codes.dense() / 2
+
+
+class Signs(Halves):
+    """The activations are the codes, whatever their sign, and half of them come back."""
+
+    signed = True
+
+    def encode(self, x: torch.Tensor) -> Codes:
+        return Codes.from_dense(x)
 
 
 @pytest.mark.parametrize("batch", [1, 4, 100])
@@ -71,6 +82,26 @@ def test_held_out_tokens_are_encoded_and_health_is_of_the_test_side(tmp_path: Pa
     assert told["explained_variance"] == pytest.approx(1 - error / ((test - test.mean(axis=0)) ** 2).sum())
     assert told["l0"] == pytest.approx((test > 0).sum() / 4)
     assert (told["tokens"], told["tokens_encoded"]) == (4, 8)
+
+
+def test_signed_codes_are_decoded_with_their_signs_and_counted_by_latent(tmp_path: Path) -> None:
+    values = torch.from_numpy(np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32))
+    values[:, 1] = 0
+    example, split = torch.arange(12) // 2, np.array([0, 1, 2, 0, 1, 2], dtype=np.uint8)
+    postings = encode(Signs(), Source(values, example), split, tmp_path / "codes")  # type: ignore[arg-type]
+    held_out = values[split[example] != 0].numpy()
+    for pole, part in enumerate(np.hstack([held_out, -held_out]).T):
+        tokens, found = postings.entries(pole)
+        assert tokens.tolist() == np.flatnonzero(part > 0).tolist()
+        assert found.tolist() == part[tokens].tolist()
+    test = values[split[example] == 2].double().numpy()
+    told = postings.health()
+    spread = ((test - test.mean(axis=0)) ** 2).sum()
+    assert told["explained_variance"] == pytest.approx(1 - ((test / 2) ** 2).sum() / spread)
+    assert told["l0"] == 2
+    assert told["dead_fraction"] == pytest.approx(1 / 3)
+    assert told["density"]["latents"][-1] == 2, "two latents fire on every token, with one sign or the other"
+    assert told["bipolar_fraction"] == 1
 
 
 def test_a_side_without_tokens(tmp_path: Path) -> None:

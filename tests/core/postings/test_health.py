@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnisae.postings.health import Reconstruction, density, health
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.sampled_from([0.0, 1e6]))
+@settings(deadline=None)  # the first call compiles
 def test_explained_variance_streams_in_any_batches(seed: int, batch: int, offset: float) -> None:
     rng = np.random.default_rng(seed)
     x = (rng.normal(size=(23, 3)) + offset).astype(np.float32)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from omnisae.errors import RunError
+from omnisae.postings.poles import Poles
 from omnisae.postings.writer import PostingsWriter
 from omnisae.report import build as building
 from omnisae.report.build import build
@@ -76,7 +77,7 @@ def test_concepts_are_sorted_by_margin_and_chosen_on_select(built):
     assert known == sorted(known, reverse=True)
     assert margins[len(known) :] == [None] * (len(margins) - len(known))
     first = {}
-    for claim in read(built.run).claims:
+    for claim in read(built.run, built.postings.poles).claims:
         first.setdefault(claim.concept, claim.latent)
     assert {rows["concept"][i]: rows["latent"][i] for i in best} == first
 
@@ -212,9 +213,10 @@ def test_concepts_of_one_name_on_two_levels_are_two_and_further_metrics_are_show
     row = dict.fromkeys(COLUMNS, 0.5) | {"latent": 1, "n_select": 9, "n_test": 9, "concept": "a"}
     rows = [row | {"level": level, "x.metric": 7.25} for level in ("example", "token", "token")]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "concepts.parquet")
-    claims = read(tmp_path).claims
+    facts = read(tmp_path, Poles(2))
+    claims = facts.claims
     assert [(claim.level, claim.rank) for claim in claims] == [("example", 0), ("token", 0), ("token", 1)]
-    write_concepts(tmp_path, read(tmp_path))
+    write_concepts(tmp_path, facts)
     text = (tmp_path / "data/concepts/0.js").read_text()
     assert '"x.metric":[7.25,7.25,7.25]' in text
 

@@ -17,6 +17,7 @@ from omnisae.extract.dataset import Dataset, Example, FeatureTable
 from omnisae.extract.extractor import Extractor
 from omnisae.hooks.point import HookPoint
 from omnisae.plugins.component import Component
+from omnisae.postings.poles import Poles
 from omnisae.report.facts import COLUMNS
 
 COLOURS = {"red": (200, 50, 40), "green": (60, 150, 70), "blue": (50, 80, 190), "yellow": (220, 190, 60)}
@@ -31,7 +32,7 @@ HOSTILE = (
 
 @dataclass
 class Lists:
-    """Posting lists held in memory."""
+    """Posting lists held in memory; where codes are signed, two a latent."""
 
     latents: int
     n_tokens: int
@@ -44,6 +45,11 @@ class Lists:
     token: np.ndarray
     value: np.ndarray
     steps: Mapping[str, int] | Sequence[Mapping[str, int]]
+    signed: bool = False
+
+    @property
+    def poles(self) -> Poles:
+        return Poles(self.latents, self.signed)
 
     @property
     def counts(self) -> np.ndarray:
@@ -51,7 +57,7 @@ class Lists:
 
     @cached_property
     def maxima(self) -> np.ndarray:
-        return np.array([self.entries(i)[1].max(initial=0.0) for i in range(self.latents)], dtype=np.float32)
+        return np.array([self.entries(i)[1].max(initial=0.0) for i in range(len(self.poles))], dtype=np.float32)
 
     def entries(self, latent: int) -> tuple[np.ndarray, np.ndarray]:
         part = slice(int(self.offsets[latent]), int(self.offsets[latent + 1]))
@@ -182,8 +188,10 @@ def config(**report: Any) -> RunConfig:
     )
 
 
-def grid_lists(dataset: Discs, latents: int, grid: int, per_latent: int, split: np.ndarray) -> Lists:
-    """Latent l sees colour l % 4, in a random part of the pictures; every 50th is dead, every 7th is noise."""
+def grid_lists(
+    dataset: Discs, latents: int, grid: int, per_latent: int, split: np.ndarray, signed: bool = False
+) -> Lists:
+    """List l sees colour l % 4, in a random part of the pictures; every 50th is dead, every 7th is noise."""
     hook = HookPoint(
         name="blocks.3", at=("blocks.3",), pattern="example (y x) d", sizes={"y": grid, "x": grid}, width=64
     )
@@ -212,14 +220,15 @@ def grid_lists(dataset: Discs, latents: int, grid: int, per_latent: int, split: 
         tokens.append(np.concatenate(found))
         values.append(np.concatenate(level))
         counts.append(len(tokens[-1]))
+    owners = latents // 2 if signed else latents
     return Lists(
-        latents, len(example), hook, example, coords, np.zeros(len(example), np.uint8), split,
+        owners, len(example), hook, example, coords, np.zeros(len(example), np.uint8), split,
         np.r_[0, np.cumsum(counts)].astype(np.int64), np.concatenate(tokens).astype(np.int32),
-        np.concatenate(values).astype(np.float32), {"y": grid, "x": grid},
+        np.concatenate(values).astype(np.float32), {"y": grid, "x": grid}, signed,
     )  # fmt: skip
 
 
-def write_concepts(run: Path, names: Sequence[str], latents: int, top: int = 5) -> None:
+def write_concepts(run: Path, names: Sequence[str], poles: Poles, top: int = 5) -> None:
     """A concept table whose scores fall off from concept to concept; one has no F1, one has few positives."""
     random = np.random.default_rng(5)
     rows = []
@@ -229,7 +238,7 @@ def write_concepts(run: Path, names: Sequence[str], latents: int, top: int = 5) 
             f1 = float(np.clip(base - 0.07 * rank + random.normal(0, 0.03), 0.02, 0.99))
             level = "example" if i % 3 == 2 else "token"
             row = {
-                "latent": int((4 * i + rank * 11 + i % 4) % latents), "concept": name, "level": level,
+                **poles.facts(int((4 * i + rank * 11 + i % 4) % len(poles))), "concept": name, "level": level,
                 "threshold": 0.15,
                 "precision": min(f1 + 0.04, 1), "recall": f1 - 0.03,
                 "recall_instance": f1 + 0.01 if level == "token" else None,
@@ -246,7 +255,8 @@ def write_concepts(run: Path, names: Sequence[str], latents: int, top: int = 5) 
                     "spearman": 0.41
                 }
             rows.append(row)
-    pq.write_table(pa.Table.from_pylist(rows).select(list(COLUMNS)), run / "concepts.parquet")
+    columns = [*COLUMNS, "sign"] if poles.signed else list(COLUMNS)
+    pq.write_table(pa.Table.from_pylist(rows).select(columns), run / "concepts.parquet")
     listed = [
         {"name": name, "level": "token", "kind": "binary", "n_select": 4821, "n_test": 4790, "positives_select": 300,
          "positives_test": 12 if i == 1 else 310, "instances_test": 90}
@@ -270,27 +280,31 @@ def make(
     pictures: bool = True,
     unreadable: Sequence[int] = (),
     bare: bool = False,
+    signed: bool = False,
     **report: Any,
 ) -> World:
-    """A world in `run`. `bare` leaves out concepts, metrics and effects."""
+    """A world in `run`. `bare` leaves out concepts, metrics and effects. With `signed`, the lists are the poles of half
+    as many latents."""
     run.mkdir(parents=True, exist_ok=True)
     dataset = Discs(n, side, hostile=hostile, maps=maps, unreadable=unreadable)
     split = np.random.default_rng(0).choice([0, 1, 2], n, p=[0.4, 0.3, 0.3]).astype(np.uint8)
-    lists = grid_lists(dataset, latents, grid, per_latent, split)
+    lists = grid_lists(dataset, latents, grid, per_latent, split, signed)
+    poles = lists.poles
     if not bare:
         names = [f"{c} {s}" for s in ("disc", "edge", "shade", "corner", "stripe") for c in COLOURS]
         names = list(concepts) if not isinstance(concepts, int) else (names * (concepts // 20 + 1))[:concepts]
-        write_concepts(run, HOSTILE if hostile else names, latents)
+        write_concepts(run, HOSTILE if hostile else names, poles)
         (run / "metrics.json").write_text(json.dumps({
             "explained_variance": 0.8734, "l0": 11.93, "dead_fraction": 0.0332, "loss_recovered": 0.941,
             "tokens": 1_000_000, "tokens_evaluated": lists.n_tokens, "seed_agreement": 0.871,
             "seconds": {"extract": 12.4, "train": 41.0, "encode": 3.2, "score": 8.8},
+            **({"bipolar_fraction": 0.931, "rarer_sign": 0.123} if signed else {}),
         }))  # fmt: skip
-        controls = [{"latent": i, "change": 0.002 * i, "low": -0.003, "high": 0.009, "n": 32} for i in (1, 2, 3)]
+        controls = [{**poles.facts(i), "change": 0.002 * i, "low": -0.003, "high": 0.009, "n": 32} for i in (1, 2, 3)]
         pooled = {"change": 0.004, "low": 0.001, "high": 0.007, "n": 96}
         effects = [
             {
-                "latent": 0,
+                **poles.facts(len(poles) // 2 if signed else 0),
                 "change": 0.0741,
                 "low": 0.051,
                 "high": 0.098,

@@ -58,7 +58,7 @@ def test_an_altered_header_is_named(store: Store) -> None:
 
 def test_a_newer_schema_is_refused_with_the_remedy(store: Store) -> None:
     edit(store, schema_version=99, unheard_of=True)
-    with pytest.raises(StoreError, match="schema version 99, and this omnisae reads up to 1") as refused:
+    with pytest.raises(StoreError, match="schema version 99, and this omnisae reads up to 2") as refused:
         Store.open(store.path)
     assert "upgrade" in refused.value.remedy
 
@@ -67,9 +67,10 @@ def test_a_newer_schema_is_refused_with_the_remedy(store: Store) -> None:
     ("fields", "problem"),
     [
         ({"format": "other"}, "is not the manifest of an activation store"),
-        ({"rows": 3}, "its rows, examples or width contradict its shards"),
+        ({"rows": 3}, "its rows, examples, width or schema contradict what it holds"),
         ({"width": 6}, "contradict"),
-        ({"dtype": "int8"}, "is damaged: dtype"),
+        ({"dtype": "int4"}, "is damaged: dtype"),
+        ({"dtype": "int8"}, "schema contradict"),
         ({"shards": []}, "contradict"),
     ],
 )

@@ -19,6 +19,7 @@ from omnisae.tokens.filter import TokenFilter
 
 ALL = TokenFilter(roles=("content", "cls"))
 EXAMPLES = 60
+DTYPES = ("float32", "float16", "bfloat16", "int8")
 
 
 def kept(keep: TokenFilter, examples: np.ndarray | None, count: int = EXAMPLES) -> list[int]:
@@ -33,15 +34,13 @@ def kept(keep: TokenFilter, examples: np.ndarray | None, count: int = EXAMPLES) 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
     folder = tmp_path_factory.mktemp("stores")
-    return {
-        dtype: write(folder / dtype, EXAMPLES, rows=90, dtype=dtype) for dtype in ("float32", "float16", "bfloat16")
-    }
+    return {dtype: write(folder / dtype, EXAMPLES, rows=90, dtype=dtype) for dtype in DTYPES}
 
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 16 rows, so that small stores have many; small gaps that are jumped over."""
-    for module in ("index", "stream"):
+    for module in ("index", "fill"):
         monkeypatch.setattr(f"omnisae.store.{module}.BLOCK", 16)
     monkeypatch.setattr(index, "_AT_ONCE", 48)
     monkeypatch.setattr(scatter, "JUMP", 80)
@@ -60,7 +59,7 @@ filters = st.builds(
 
 
 @given(
-    dtype=st.sampled_from(["float32", "float16", "bfloat16"]),
+    dtype=st.sampled_from(DTYPES),
     keep=filters,
     examples=choices,
     batch=st.integers(1, 200),
@@ -104,7 +103,10 @@ def test_every_epoch_holds_each_kept_row_once_and_any_position_goes_on_alike(
 
 
 @given(
-    dtype=st.sampled_from(["float32", "float16", "bfloat16"]), keep=filters, examples=choices, batch=st.integers(1, 200)
+    dtype=st.sampled_from(DTYPES),
+    keep=filters,
+    examples=choices,
+    batch=st.integers(1, 200),
 )
 @settings(max_examples=60, deadline=None)
 def test_sequential_gives_the_kept_tokens_in_order(

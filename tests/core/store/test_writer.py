@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stores import HOOK, PER_EXAMPLE, number, shard_mb, tokens, write
 
 from omnisae.errors import StoreError
+from omnisae.store.manifest import ITEMSIZE
 from omnisae.store.store import Store
 from omnisae.store.writer import StoreWriter
 from omnisae.tokens.batch import TokenBatch
@@ -31,7 +32,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])
 def test_a_shard_is_an_ordinary_safetensors_file(tmp_path: Path, dtype: str) -> None:
     store = write(tmp_path / "s", 31, rows=37, dtype=dtype)
     assert len(store.manifest.shards) > 1
@@ -43,6 +44,13 @@ def test_a_shard_is_an_ordinary_safetensors_file(tmp_path: Path, dtype: str) -> 
     assert torch.equal(torch.cat([part["coords"] for part in loaded]).int(), expected.coords)
     assert torch.equal(torch.cat([part["role"] for part in loaded]), expected.role)
     assert {part["coords"].dtype for part in loaded} == {torch.int16}
+    assert all(("scale" in part) == (dtype == "int8") for part in loaded)
+    assert all(torch.equal(part["scale"], torch.ones(len(part["role"]))) for part in loaded if "scale" in part)
+
+
+def test_only_what_older_versions_cannot_read_says_so(tmp_path: Path) -> None:
+    schemas = {dtype: write(tmp_path / dtype, 2, dtype=dtype).manifest.schema_version for dtype in ITEMSIZE}
+    assert schemas == {"float32": 1, "float16": 1, "bfloat16": 1, "int8": 2}
 
 
 def test_wide_numbers_take_wide_columns(tmp_path: Path) -> None:
@@ -183,7 +191,7 @@ def test_another_key_is_refused_with_what_differs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])
 def test_what_is_not_finite_is_refused_by_its_example(tmp_path: Path, value: float, dtype: str) -> None:
     writer = opened(tmp_path / "s", dtype=dtype)
     writer.append(tokens(0, 2), 2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnisae.autoencoders.configs import TopKConfig
+from omnisae.autoencoders.configs import AbsTopKConfig, BatchTopKConfig, JumpReLUConfig, ReLUConfig, TopKConfig
 from omnisae.concepts.annotations import Annotations, Interval, Region
 from omnisae.config import HookConfig
 from omnisae.extract.dataset import Example
@@ -57,10 +57,13 @@ class TestConv(ExtractorTests):
         return [HookConfig.model_validate({"at": "*"}), HookConfig.model_validate({"at": "gate", "view": "update"})]
 
 
-class TestTopK(ActivationTests):
-    @pytest.fixture
-    def config(self) -> TopKConfig:
-        return TopKConfig(k=3)
+RULES = (ReLUConfig(), JumpReLUConfig(l0=3), TopKConfig(k=3), AbsTopKConfig(k=3), BatchTopKConfig(k=3))
+
+
+class TestRules(ActivationTests):
+    @pytest.fixture(params=RULES, ids=lambda rule: str(rule.type))
+    def config(self, request: pytest.FixtureRequest) -> Any:
+        return request.param
 
 
 def latent(dataset: Any = None) -> LatentView:
@@ -171,6 +174,13 @@ def test_a_rule_that_looks_at_the_batch_is_found() -> None:
     rule = Made(infer=lambda pre: pre - pre.mean())
     pre = torch.randn(4, 3)
     fails(ActivationTests().test_inference_treats_rows_one_by_one, rule, pre, match="depends on its batch")
+
+
+def test_a_rule_with_negative_codes_that_it_does_not_declare_is_found() -> None:
+    rule = AbsTopKConfig(k=2).build(5)
+    rule.signed = False  # type: ignore[misc]
+    pre = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+    fails(ActivationTests().test_codes_are_negative_only_where_it_says_so, rule, pre, match="declare `signed = True`")
 
 
 def test_a_plugin_that_imports_torch_is_found(put_on_path: Callable[[str], None]) -> None:

@@ -126,7 +126,8 @@ def main() -> None:
         kind, _, number = sys.argv[sys.argv.index("--die") + 1].partition(":")
         _die_at_step(streams, int(number)) if kind == "step" else _die_at_write(int(number))
     jobs = shared_jobs() + toy_jobs() if "--all" in sys.argv else toy_jobs()
-    config = toy_config(devices=int(os.environ.get("TOY_DEVICES", "1")))
+    fields = {"devices": "TOY_DEVICES", "latent_shards": "TOY_LATENT_SHARDS"}
+    config = toy_config(**{name: int(os.environ.get(variable, "1")) for name, variable in fields.items()})
     trained = train(jobs, streams, toy_samples(), config, out, key="toy", progress=False)
     if os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0":
         for name, autoencoder in trained.items():

@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const { el, need, whole, short, percent, write, known } = omnisae;
+  const { el, need, whole, short, percent, write, known, named } = omnisae;
   const root = document.getElementById("latent");
   const SIDES = ["train", "select", "test"];
   const remembered = () => { try { return localStorage.getItem("omnisae-smooth") !== "no"; } catch { return true; } };
@@ -10,13 +10,26 @@
   const number = (text, one, many) => `${whole(text)} ${text === 1 ? one : many}`;
   const section = (id, title, ...rest) => el("section", { "aria-labelledby": id }, el("h2", { id }, title), ...rest);
 
-  const steps = (latent, run) => el("nav.steps", { "aria-label": "Latents" },
-    latent > 0 ? el("a", { href: `#${latent - 1}`, rel: "prev" }, `← ${latent - 1}`) : el("span"),
-    latent < run.latents - 1 ? el("a", { href: `#${latent + 1}`, rel: "next" }, `${latent + 1} →`) : el("span"));
+  // What the address asks for: a latent, or where codes are signed one pole of it ("#17-"; "#17" is the positive one).
+  // `at` is its place among all, both poles of a latent beside each other, `list` its place in the data.
+  const asked = (run) => {
+    const [, digits, sign] = /^#(\d+)([+-]?)$/.exec(location.hash) || [];
+    const [latent, negative] = [Number(digits), sign === "-"];
+    if (digits === undefined || latent >= run.latents || (sign && !run.signed)) return null;
+    return run.signed
+      ? { name: `${latent}${sign || "+"}`, latent, negative, at: 2 * latent + negative, list: latent + negative * run.latents }
+      : { name: String(latent), latent, negative, at: latent, list: latent };
+  };
+  const nameAt = (at, run) => (run.signed ? `${at >> 1}${at % 2 ? "-" : "+"}` : String(at));
+
+  const steps = ({ at }, run) => el("nav.steps", { "aria-label": "Latents" },
+    at > 0 ? el("a", { href: `#${nameAt(at - 1, run)}`, rel: "prev" }, `← ${named(nameAt(at - 1, run))}`) : el("span"),
+    at < run.latents * (run.signed ? 2 : 1) - 1 ? el("a", { href: `#${nameAt(at + 1, run)}`, rel: "next" }, `${named(nameAt(at + 1, run))} →`) : el("span"));
 
   const cells = (brief, facts, i) => Object.fromEntries(brief.columns.map((column, c) => [column.key, facts.claims[i][c]]));
 
   const summary = (brief, facts) => {
+    if (!facts.count && facts.other && facts.other.count) return "Silent: no code has this sign on the held-out tokens.";
     if (!facts.count) return "Dead: it fires on none of the held-out tokens.";
     if (!facts.claims.length) return "No concept has it among its best latents.";
     const best = cells(brief, facts, 0);
@@ -26,12 +39,21 @@
     return el("span", {}, "Ranks highest for ", el("strong", {}, best.concept), `: ${score}${margin}${q}, n = ${whole(best.n_test)} on test.`);
   };
 
-  const numbers = (brief, facts) => {
+  const poles = (brief, facts, { negative }) => {
+    if (!facts.other) return null;
+    const { latent, count, concept } = facts.other;
+    const does = !count ? " is silent." : ` fires on ${percent(count / Math.max(brief.tokens, 1))} of tokens`;
+    return el("p.sub", {}, negative ? "Its negative codes; all numbers and colours are their magnitudes. " : "Its positive codes. ",
+      "The other pole, ", el("a", { href: `#${latent}` }, named(latent)), `,${does}`,
+      ...(count && concept ? [" and ranks highest for ", el("strong", {}, concept)] : []), count ? "." : null);
+  };
+
+  const numbers = (brief, facts, { negative }) => {
     const item = (name, value, n) => el("div.tile", {}, el("dt", {}, name), el("dd", {}, el("b", {}, value), el("span.n", {}, n)));
     return el("dl.tiles.small", {},
       item("Fires on", percent(facts.count / Math.max(brief.tokens, 1)), `${whole(facts.count)} of ${number(brief.tokens, "held-out token", "held-out tokens")}`),
       item("In examples", percent(facts.examples / Math.max(brief.examples, 1)), `${whole(facts.examples)} of ${number(brief.examples, "scored example", "scored examples")}`),
-      item("Largest value", short(facts.maximum), "in the units of the codes; where all colours end"));
+      item(negative ? "Largest magnitude" : "Largest value", short(facts.maximum), "in the units of the codes; where all colours end"));
   };
 
   const concepts = (brief, facts) => {
@@ -71,8 +93,8 @@
       return section("effect", title, el("p.sub", {}, `Not measured: ${why}.`));
     }
     const { effect } = facts;
-    const rows = [["this latent", effect], ["those that fire as often, together", effect.control],
-      ...(effect.controls || []).map((one) => [el("a", { href: `#${one.latent}` }, `latent ${one.latent}`), one])]
+    const rows = [[run.signed ? "this pole" : "this latent", effect], ["those that fire as often, together", effect.control],
+      ...(effect.controls || []).map((one) => [el("a", { href: `#${one.latent}` }, `latent ${named(one.latent)}`), one])]
       .filter(([, measured]) => measured && known(measured.change));
     if (!rows.length) return section("effect", title, el("p.sub", {}, "Not measured: it fires in no example whose loss is known."));
     const bounds = rows.flatMap(([, m]) => [known(m.low) ? m.low : m.change, known(m.high) ? m.high : m.change]).concat(0);
@@ -83,7 +105,7 @@
       el("td.num", {}, known(m.low) ? `${change(m.low)} to ${change(m.high)}` : "–"), el("td.num", {}, known(m.n) ? whole(m.n) : "–"),
       el("td.wide", {}, known(m.low) ? interval(m, least - room, most + room) : null)));
     return section("effect", title,
-      el("p.sub", {}, "How the model’s own loss changes, on test examples in which a latent fires, when that latent is set to zero. The others are its control: they fire about as often."),
+      el("p.sub", {}, `How the model’s own loss changes, on test examples in which a latent fires, when ${run.signed ? "its codes of that sign are" : "that latent is"} set to zero. The others are its control: they fire about as often.`),
       el("div.scroller.short", { tabindex: 0, role: "region", "aria-labelledby": "effect" }, el("table.data.plain.effect", {},
         el("caption.hidden", {}, "Change of the loss when a latent is switched off"),
         el("thead", {}, el("tr", {}, ...[["Switched off", "words"], ["Change of loss", "num"], ["95 % interval", "num"], ["n", "num"], ["", "wide"]].map(([name, kind]) => el(`th.${kind}`, { scope: "col" }, name)))),
@@ -173,26 +195,29 @@
   };
 
   const render = async (moved) => {
-    const latent = Number(location.hash.slice(1));
     const run = await need("run");
-    if (!/^#\d+$/.test(location.hash) || latent >= run.latents) {
+    const pole = asked(run);
+    if (!pole) {
       root.replaceChildren(el("h1", {}, "No such latent"), el("p.sub", {}, "Choose one from the ", el("a", { href: "latents.html" }, "table of latents"), "."));
       return;
     }
     omnisae.scale(run.scale);
-    const brief = await need(`brief/${Math.floor(latent / run.brief)}`);
-    const facts = brief.latents[latent % run.brief];
-    const page = facts.drawn ? await need(`pages/${Math.floor(latent / 1000)}/${latent}`) : null;
-    if (Number(location.hash.slice(1)) !== latent) return; // the reader has gone on meanwhile
+    const { list } = pole;
+    const brief = await need(`brief/${Math.floor(list / run.brief)}`);
+    const facts = brief.latents[list % run.brief];
+    const page = facts.drawn ? await need(`pages/${Math.floor(list / 1000)}/${list}`) : null;
+    const now = asked(run);
+    if (!now || now.list !== list) return; // the reader has gone on meanwhile
     heats = [];
-    const title = el("h1", { tabindex: -1 }, `Latent ${latent}`);
+    const heading = `Latent ${pole.latent}${run.signed ? `, ${pole.negative ? "negative" : "positive"} pole` : ""}`;
+    const title = el("h1", { tabindex: -1 }, heading);
     const absent = page || !facts.count ? null : el("p.notice", {}, "This latent has its numbers here, but no drawings: the report draws the best-scored and most frequent ones (report.latents in the config).");
     root.replaceChildren(...[
-      steps(latent, run), title, el("p.lede", {}, summary(brief, facts)), numbers(brief, facts), absent,
-      ...(page ? pictures(page, run) : []), concepts(brief, facts), page ? panels(page, run) : null, effect(facts, run), steps(latent, run),
+      steps(pole, run), title, el("p.lede", {}, summary(brief, facts)), poles(brief, facts, pole), numbers(brief, facts, pole), absent,
+      ...(page ? pictures(page, run) : []), concepts(brief, facts), page ? panels(page, run) : null, effect(facts, run), steps(pole, run),
     ].filter(Boolean));
-    document.title = document.title.replace(/^Latent( \d+)?/, `Latent ${latent}`);
-    root.dataset.latent = String(latent);
+    document.title = document.title.replace(/^Latent[^·]*/, `${heading} `);
+    root.dataset.latent = pole.name;
     if (moved) { window.scrollTo(0, 0); title.focus({ preventScroll: true }); }
   };
 

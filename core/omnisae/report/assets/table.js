@@ -10,7 +10,7 @@
 
   /** A cell's content; latents lead to their page. */
   omnisae.cell = (column, value) => {
-    if (column.kind === "latent") return el("a", { href: `latent.html#${value}` }, String(value));
+    if (column.kind === "latent") return el("a", { href: `latent.html#${value}` }, omnisae.named(value));
     return document.createTextNode(write(column.kind, value));
   };
   omnisae.align = (column) => (column.kind === "text" ? "words" : "num");
@@ -71,7 +71,8 @@
       if (this.key !== null) {
         const values = this.rows[this.key];
         const kind = this.columns.find((column) => column.key === this.key).kind;
-        const compare = kind === "text" ? (a, b) => words.compare(values[a], values[b]) : (a, b) => values[a] - values[b];
+        const number = kind === "latent" ? omnisae.place : Number;
+        const compare = kind === "text" ? (a, b) => words.compare(values[a], values[b]) : (a, b) => number(values[a]) - number(values[b]);
         const sign = this.down ? -1 : 1;
         // What is unknown stands last, whichever way the rest is sorted.
         order.sort((a, b) => {

@@ -15,8 +15,10 @@
     const text = size === 0 ? "0" : size < 0.001 ? "<0.001" : Number(size.toPrecision(3)).toString();
     return `${value < 0 ? "−" : ""}${text} %`;
   };
+  // A latent's name is its number; where codes are signed, its number and their sign: "17+", "17-".
+  const named = (latent) => minus(String(latent));
   const write = {
-    latent: (value) => String(value),
+    latent: named,
     text: (value) => String(value),
     share: (value) => minus(value.toFixed(3)),
     signed: (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(3),
@@ -26,6 +28,9 @@
     chance: (value) => (value < 0.001 ? "<0.001" : value.toFixed(3)),
   };
   omnisae.write = (kind, value) => (known(value) && value !== "" ? write[kind](value) : DASH);
+  omnisae.named = named;
+  /** Where a latent stands among all: its two poles beside each other. */
+  omnisae.place = (latent) => parseInt(latent, 10) + (String(latent).endsWith("-") ? 0.5 : 0);
   omnisae.whole = whole;
   omnisae.short = short;
   omnisae.percent = percent;

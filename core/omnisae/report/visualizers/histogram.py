@@ -13,6 +13,8 @@ from omnisae.report.words import percent, plural, short, whole
 
 WIDTH, HEIGHT = 420, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 10, 30
+_WHAT = {None: "Values above zero", 1: "Codes above zero", -1: "Magnitudes of codes below zero"}
+"""What is counted, by the sign of the codes."""
 
 
 class Histogram(Visualizer):
@@ -34,7 +36,7 @@ class Histogram(Visualizer):
         n = len(view.values)
         of = f" of {plural(view.tokens, 'scored token')} ({percent(n / view.tokens)})" if view.tokens else ""
         middle = float(np.median(view.values))
-        caption = f"Values above zero, n = {whole(n)}{of}. Median {short(middle)}, largest {short(view.ceiling)}."
+        caption = f"{_WHAT[view.sign]}, n = {whole(n)}{of}. Median {short(middle)}, largest {short(view.ceiling)}."
         alt = f"Histogram of {plural(n, 'value')} between 0 and {short(view.ceiling)}, median {short(middle)}"
         return [Figure("text/html", svg.drawing(WIDTH, HEIGHT, bars(counts, edges), alt=alt), caption, alt)]
 

@@ -1,0 +1,1 @@
+"""One module a library. Each has `build(setting, rows, options)`, which returns a Contestant."""

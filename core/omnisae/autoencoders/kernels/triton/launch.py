@@ -1,0 +1,41 @@
+"""How a kernel is started."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ELEMENTS = 4096
+"""Numbers of a tile that a program holds at a time: 32 for each of the threads of four warps."""
+COLUMNS = 512
+"""Columns of a tile whose rows are gathered: one 16-byte load for each thread and row."""
+
+
+def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, warps: int = 4, **constants: Any) -> None:
+    """Run `kernel` once for every point of the grid, on the device of the tensors among its arguments."""
+    if math.prod(grid) > 0:
+        _run(kernel, grid, arguments, {"num_warps": warps, **constants})
+
+
+def _run(kernel: Any, grid: tuple[int, ...], arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    tensor = next(argument for argument in arguments if isinstance(argument, Tensor))
+    # Triton launches on the current device, whatever the tensors'.
+    with torch.cuda.device_of(tensor):  # type: ignore[no-untyped-call]
+        kernel[grid](*arguments, **options)
+
+
+def power_of_two(count: int) -> int:
+    """The smallest power of two that is no less."""
+    return 1 << max(0, count - 1).bit_length()
+
+
+def columns(width: int) -> tuple[int, int]:
+    """The columns of a tile over rows of this width, and how many tiles lie side by side."""
+    each = min(COLUMNS, power_of_two(width))
+    return each, -(-width // each)
+
+
+def warps(elements: int) -> int:
+    """Warps for a program that holds so many numbers at a time: 16 in a thread."""
+    return min(max(4, power_of_two(elements) // (16 * 32)), 32)
