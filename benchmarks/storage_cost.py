@@ -155,8 +155,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=400_000)
     parser.add_argument("--width", type=int, default=128)
-    quickstarts = [Path("configs/vision/quickstart.yaml"), Path("configs/single_cell/quickstart.yaml")]
-    parser.add_argument("--config", type=Path, nargs="*", default=quickstarts)
+    quickstart = Path("configs/vision/quickstart.yaml")
+    parser.add_argument("--config", type=Path, nargs="*", default=[quickstart])
     return parser.parse_args()
 
 

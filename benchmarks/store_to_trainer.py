@@ -91,11 +91,11 @@ def compare(store: Store, options: argparse.Namespace, out: Path) -> None:
     source.close()
     parts = AutoencoderConfig(latents=options.latents, activation=TopKConfig(k=options.k), auxk=AuxKConfig(k=0))
     config = TrainConfig(tokens=10**9, batch=options.batch, precision=options.precision)
-    fabric = launch.start(config)
-    learner = Learner(Job("job", "h", parts, 0), batches[0], fabric, config)
+    mesh = launch.start(config)
+    learner = Learner(Job("job", "h", parts, 0), batches[0], mesh, config)
     stream = store.stream(TokenFilter(), batch=options.batch, seed=0, pool=POOL)
     loops = [
-        Loop([learner], {"h": given}, config, out, Identity("k", {}), fabric, lambda event: None)
+        Loop([learner], {"h": given}, config, out, Identity("k", {}), mesh, lambda event: None)
         for given in (Memory(batches), stream)
     ]
     window(loops[0], options.batch, 4)

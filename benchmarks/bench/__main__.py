@@ -1,6 +1,6 @@
 """Race omnisae against other libraries and judge the targets.
 
-python -m benchmarks.bench            # everything, about an hour: `make bench`
+python -m benchmarks.bench            # everything, about twenty minutes: `make bench`
 python -m benchmarks.bench --quick    # less than six minutes: `make bench QUICK=1`
 python -m benchmarks.bench --only topk engine
 python -m benchmarks.bench --page     # docs/speed.md and its pictures, from the stored runs

@@ -67,8 +67,8 @@ def page(runs: list[Run]) -> str:
 
 
 ENGINE = """Whole trainings by `omnisae.training.trainer.train`, which also checks for NaN, logs and keeps a journal:
-from a store whose files the kernel was asked to forget before every turn, and of one or eight autoencoders in one pass
-over rows in memory; their memory holds weights and optimiser, too. `to posting lists` encodes a store."""
+from a store whose files the kernel was asked to forget before every turn, and of one or eight autoencoders in one such
+pass; their memory holds weights and optimiser, too. `to posting lists` encodes a store."""
 
 
 def _opening(run: Run, runs: list[Run]) -> str:
@@ -78,8 +78,8 @@ def _opening(run: Run, runs: list[Run]) -> str:
     kind = "`make bench`" if run["kind"] == "full" else "`make bench QUICK=1`, which leaves much out"
     return f"""# Speed
 
-omnisae beside other libraries that train sparse autoencoders. `make bench` races them (an hour), `make bench QUICK=1`
-the fastest of them (less than six minutes); `make bench-docs` makes this page from what they stored in
+omnisae beside other libraries that train sparse autoencoders. `make bench` races them (twenty minutes), `make bench
+QUICK=1` the fastest of them (less than six minutes); `make bench-docs` makes this page from what they stored in
 `benchmarks/results/`, here by {kind} on {dates}.
 
 The machine: {machine["cores"]} cores of an {machine["cpu"]} ({", ".join(machine["flags"])}),
@@ -152,6 +152,12 @@ def _scaling(races: dict[str, Run]) -> dict[str, list[Run]]:
     for name, race in races.items():
         if name.startswith("scaling_"):
             found.setdefault(name.split("_")[1], []).append(race)
+    if "topk" in races:  # all of them lie about its setting
+        for field, several in found.items():
+            base = races["topk"]["contestants"]
+            some = {name: base[name] for name in several[0]["contestants"] if name in base}
+            several.append({**races["topk"], "contestants": some})
+            several.sort(key=lambda race: race["setting"][field])
     return found
 
 

@@ -11,7 +11,7 @@ Races = dict[str, dict[str, Any]]
 
 EXACT, MIXED, BF16 = "omnisae exact", "omnisae mixed", "omnisae bf16"
 SPARSIFY, PRODUCT = "eai-sparsify", "product bf16"
-ENOUGH = 30
+ENOUGH = 10
 """Steps, of 4,096 tokens each, from which on equal tokens are compared."""
 
 

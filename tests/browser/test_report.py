@@ -134,6 +134,41 @@ def test_previous_next_and_missing_latents(small, visit):
     assert texts(browser, "#latent h1") == ["No such latent"]
 
 
+def test_poles_can_be_told_apart_and_reached(world, visit, tmp_path):
+    from omnisae.report.build import build
+
+    made = world.make(tmp_path, n=120, side=48, latents=60, grid=8, per_latent=30, signed=True)
+    folder = Path(build(*made.parts())).parent
+    browser = visit(folder, "latent.html#5-", "#latent[data-latent='5-'] .hot canvas")
+    assert texts(browser, "#latent h1") == ["Latent 5, negative pole"]
+    assert browser.title.startswith("Latent 5, negative pole · ")
+    assert "numbers and colours are their magnitudes" in browser.find_element(By.ID, "latent").text
+    other = browser.find_element(By.CSS_SELECTOR, ".lede + .sub a")
+    assert other.text == "5+"
+    other.click()
+    wait(browser, lambda b: texts(b, "#latent h1") == ["Latent 5, positive pole"])
+    for rel, heading in (("prev", "Latent 4, negative pole"), ("next", "Latent 5, positive pole")):
+        browser.find_element(By.CSS_SELECTOR, f"a[rel={rel}]").click()
+        wait(browser, lambda b, heading=heading: texts(b, "#latent h1") == [heading])
+    visit(folder, "latent.html#29-", "#latent[data-latent='29-']")
+    assert not browser.find_elements(By.CSS_SELECTOR, "a[rel=next]")
+    visit(folder, "latent.html#5", "#latent[data-latent='5+']")
+    visit(folder, "latent.html#30+", "#latent h1")
+    assert texts(browser, "#latent h1") == ["No such latent"]
+    visit(folder, "latent.html#0-", "section[aria-labelledby=effect] tbody tr")
+    effect = browser.find_element(By.CSS_SELECTOR, "section[aria-labelledby=effect]")
+    assert "this pole +0.0741" in effect.text
+    assert effect.find_element(By.LINK_TEXT, "latent 2+").get_attribute("href").endswith("latent.html#2+")
+    visit(folder, "latents.html", LATENTS)
+    assert browser.find_element(By.ID, "count").text == "60 of 60 poles"
+    browser.find_element(By.CSS_SELECTOR, "#table th button").click()
+    assert column(browser, 0)[:4] == ["0+", "0−", "1+", "1−"]
+    browser.find_element(By.ID, "search").send_keys("17-")
+    wait(browser, lambda b: column(b, 0) == ["17−"])
+    browser.find_element(By.CSS_SELECTOR, "#table tr[data-at] a").click()
+    wait(browser, lambda b: texts(b, "#latent h1") == ["Latent 17, negative pole"])
+
+
 def test_a_latents_page_has_its_drawings_its_controls_and_its_effect(small, visit):
     browser = visit(small, "latent.html#0", "canvas.plate[data-drawn]")
     page = browser.find_element(By.ID, "latent").text

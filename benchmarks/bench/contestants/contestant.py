@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-SAMPLE = 4096
-"""Rows that a contestant may look at before its first step."""
+SAMPLE = 16_384
+"""Rows that a contestant may look at before its first step: as many as `omnisae train` does."""
 
 
 @dataclass(frozen=True, slots=True)

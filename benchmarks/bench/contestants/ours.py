@@ -87,18 +87,15 @@ class Ours(Contestant):
         return torch.nn.functional.linear(centred, autoencoder.encoder, autoencoder.encoder_bias)
 
     def agreement(self, folder: Path) -> float:
-        """The share of this precision's picks that fp32 would make, on rows held out, for TopK.
-
-        Picks are counted latent by latent in blocks of a few rows, ours as the training step reports them and fp32's
-        from the whole matrix of pre-activations; a latent that in one block loses a pick and gains another goes
-        unnoticed, which at these block sizes is rare beyond measure.
+        """The share of fp32's picks, from the whole matrix of pre-activations, that this precision makes too, on rows
+        held out, for TopK.
         """
         autoencoder, agreed, picks = self.learner.autoencoder, 0, 0
-        for x in data.read(folder, data.HELD_OUT)[:SAMPLE].to(self.device).split(BLOCK):
+        for x in data.read(folder, data.HELD_OUT).to(self.device).split(BLOCK):
             values, latents = self._pre(x).topk(self.k, dim=1)
-            wanted = latents[values > 0].bincount(minlength=autoencoder.latents)
-            agreed += int(torch.minimum(wanted, autoencoder(x).fired).sum())
-            picks += int(wanted.sum())
+            made = autoencoder.encode(x, autoencoder.precision).dense() != 0
+            agreed += int((made.gather(1, latents) & (values > 0)).sum())
+            picks += int((values > 0).sum())
         return agreed / picks
 
     def directions(self) -> Tensor:

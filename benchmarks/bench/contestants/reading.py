@@ -1,4 +1,4 @@
-"""omnisae: a whole training that reads a store from a cold disk."""
+"""omnisae: whole trainings, of one autoencoder or several, that read a store from a cold disk."""
 
 import tempfile
 from pathlib import Path
@@ -31,5 +31,5 @@ class Reading(Whole):
 
 
 def build(setting: Setting, rows: Tensor, options: dict[str, Any]) -> Contestant:
-    """`options`: `precision`."""
+    """`options`: `precision`, and `jobs`, the number of autoencoders."""
     return Reading(setting, rows, options)

@@ -19,13 +19,13 @@ def top(picked: Picked, k: int, signed: bool, over_latents: Group) -> Picked:
     if over_latents.size == 1:
         return picked
     tokens = len(picked.offsets) - 1
-    row, place = _places(picked)
-    sizes = picked.values.new_zeros(tokens, k)
-    sizes[row, place] = picked.values.abs() if signed else picked.values
-    everyones = over_latents.stacked(sizes).transpose(0, 1).reshape(tokens, -1)
-    kept = _k_largest(everyones, k)
-    mine = slice(over_latents.rank * k, (over_latents.rank + 1) * k)
-    return picked.only(kept[:, mine][row, place])
+    sizes = picked.values.abs() if signed else picked.values
+    place = None if picked.entries == tokens * k else _places(picked)  # none has more than k: all have k
+    if place is not None:
+        sizes = torch.zeros(tokens, k, dtype=sizes.dtype, device=sizes.device).index_put(place, sizes)
+    everyones = over_latents.stacked(sizes.reshape(tokens, k)).transpose(0, 1).reshape(tokens, -1)
+    kept = _k_largest(everyones, k)[:, over_latents.rank * k : (over_latents.rank + 1) * k]
+    return picked.only(kept.reshape(-1) if place is None else kept[place])
 
 
 def largest(picked: Picked, count: int, over_latents: Group) -> Picked:
@@ -61,10 +61,12 @@ def _places(picked: Picked) -> tuple[Int[Tensor, " entry"], Int[Tensor, " entry"
 
 def _k_largest(sizes: Float[Tensor, "token entry"], k: int) -> Bool[Tensor, "token entry"]:
     """The k largest of each row that are positive; of equals the first."""
-    least = sizes.topk(k, dim=1).values[:, -1:]
-    over, equal = sizes > least, sizes == least
-    spare = k - over.sum(1, keepdim=True)
-    return (over | (equal & (equal.cumsum(1) <= spare))) & (sizes > 0)
+    least = sizes.topk(k, dim=1, sorted=True).values[:, -1:].clamp(min=torch.finfo(sizes.dtype).tiny)
+    kept = sizes >= least
+    if bool((kept.sum(1) > k).any()):
+        over, equal = sizes > least, sizes == least
+        kept = over | (equal & (equal.cumsum(1) <= k - over.sum(1, keepdim=True)))
+    return kept
 
 
 def _first(

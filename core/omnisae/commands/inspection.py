@@ -124,6 +124,7 @@ def _postings(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         "what": "posting lists",
         "path": str(folder),
         "latents": manifest.get("latents"),
+        **({"signed": True} if manifest.get("signed") else {}),
         "tokens": manifest.get("tokens"),
         "entries": manifest.get("entries"),
         "examples": manifest.get("examples"),

@@ -83,8 +83,8 @@ def _bipolar(metrics: Mapping[str, Any], counts: Int[np.ndarray, " latent"], tok
             "Bipolar latents",
             percent(bipolar),
             f"n = {plural(tokens, 'held-out token')}",
-            f"of {plural(int((counts > 0).sum()), 'living latent')}; the rarer sign has {percent(rarer)} of the firings of "
-            "the median one",
+            f"of {plural(int((counts > 0).sum()), 'living latent')}; "
+            f"the rarer sign makes up {percent(rarer)} of the median one's firings",
             "Share of living latents that fire with positive codes on some tokens and negative ones on others.",
         )
     ]

@@ -5,10 +5,16 @@ import torch
 from torch import Tensor
 
 from omnisae.autoencoders.activation import Activation
+from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.codes import Codes
+from omnisae.autoencoders.group import ALONE, Group
 from omnisae.autoencoders.operand import Operand
 from omnisae.autoencoders.preactivations import Preactivations
+from omnisae.autoencoders.shard import WHOLE, Shard
+from omnisae.config import AutoencoderConfig
 from omnisae.plugins.kinds import ActivationConfig
+from omnisae.testing.planted import planted
+from omnisae.testing.processes import together
 
 
 class ActivationTests:
@@ -82,6 +88,31 @@ class ActivationTests:
         again = config.build(self.latents)
         again.load_state_dict(activation.state_dict())
         assert torch.equal(again.eval().infer(pre), activation.infer(pre)), "part of the rule lies outside state_dict"
+
+    def test_what_may_be_divided_learns_the_same_divided(self, config: ActivationConfig) -> None:
+        """Two processes that each hold half the latents, played by threads, where the rule says `divisible`."""
+        if not config.build(self.latents).divisible:
+            pytest.skip("the rule does not say `divisible`")
+        made = AutoencoderConfig(latents=self.latents, activation=config)
+        x = planted(8, 16, 3, self.tokens, 0)[0].double()
+
+        def learn(shard: Shard, world: Group) -> dict[str, Tensor]:
+            part = Autoencoder(made, 8, 0, shard).double()
+            part.initialise(x)
+            part(x).loss.backward()
+            part.after_step(torch.ones(part.held.stop - part.held.start), len(x))
+            found = part.state_dict() | {f"gradient of {name}": p.grad for name, p in part.named_parameters()}
+            for name in found:
+                if name.removeprefix("gradient of ") not in part.divided and found[name].is_floating_point():
+                    world.average(found[name])
+            return found
+
+        whole, parts = learn(WHOLE, ALONE), together(1, 2, learn)
+        divided = Autoencoder(made, 8, 0).divided
+        for name, tensor in whole.items():
+            rows = [part[name] for part in parts]
+            found = torch.cat(rows) if name.removeprefix("gradient of ") in divided else rows[0]
+            torch.testing.assert_close(found, tensor, rtol=1e-9, atol=1e-12, msg=f"{name} differs")
 
     def test_it_says_its_rule(self, activation: Activation) -> None:
         assert activation.rule()

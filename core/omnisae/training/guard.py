@@ -45,15 +45,16 @@ class Guard:
         self._positions.clear()
 
     def weights(self, step: int, job: str, tensors: Mapping[str, Tensor], least: Reduce) -> None:
-        """Raises TrainingError where a tensor that is about to be saved is not finite: on all processes (`least` is over
-        them) where one of them holds it.
+        """Raises TrainingError where a tensor that is about to be saved is not finite.
+
+        On all processes where one of them holds it: `least` is the smallest over them.
         """
         names = [name for name, tensor in tensors.items() if tensor.is_floating_point()]
         sound = least(torch.stack([tensors[name].isfinite().all() for name in names]).to(torch.uint8)).tolist()
         if not all(sound):
             raise TrainingError(
-                f"after step {step}, the tensor {names[sound.index(0)]!r} of autoencoder {job!r} holds NaN or infinity, "
-                f"though the loss was finite: its gradient was not",
+                f"after step {step}, the tensor {names[sound.index(0)]!r} of autoencoder {job!r} holds NaN or "
+                f"infinity, though the loss was finite: its gradient was not",
                 self._remedy(),
             )
 

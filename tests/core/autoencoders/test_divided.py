@@ -19,10 +19,11 @@ from omnisae.autoencoders.configs import (
     TopKConfig,
 )
 from omnisae.autoencoders.group import Group
+from omnisae.autoencoders.initialise import unit_directions
 from omnisae.autoencoders.picked import Picked, ends
 from omnisae.autoencoders.shard import WHOLE, Shard
 from omnisae.config import AutoencoderConfig, AuxKConfig
-from omnisae.errors import ConfigError
+from omnisae.errors import ArtifactError, ConfigError
 from omnisae.testing.planted import planted
 from omnisae.testing.processes import together
 
@@ -190,6 +191,18 @@ def test_all_start_from_the_whole(rule: Any) -> None:
     assert [len(part.encoder) for part in parts] == [8, 8, 8]
 
 
+@pytest.mark.parametrize("held", [slice(0, 2500), slice(0, 1), slice(1000, 2100), slice(2047, 2500)])
+def test_a_process_draws_the_directions_of_its_latents(held: slice) -> None:
+    """The same as one process draws, although none keeps the others'."""
+    assert torch.equal(unit_directions(2500, 6, 3, held), unit_directions(2500, 6, 3)[held])
+
+
+def test_a_part_makes_no_codes() -> None:
+    part = Autoencoder(AutoencoderConfig(latents=24, activation=TopKConfig(k=3)), 8, 0, Shard(Group(3, 1)))
+    with pytest.raises(ArtifactError, match="part of an autoencoder, latents 8 up to 16 of 24"):
+        part.encode(SAMPLE)
+
+
 def test_latents_are_divided_evenly_and_in_order() -> None:
     rows = [Shard(Group(5, rank)).held(24) for rank in range(5)]
     assert [(part.start, part.stop) for part in rows] == [(0, 4), (4, 9), (9, 14), (14, 19), (19, 24)]
@@ -197,7 +210,9 @@ def test_latents_are_divided_evenly_and_in_order() -> None:
 
 def test_fewer_latents_than_processes_are_refused() -> None:
     config = AutoencoderConfig(latents=4, activation=TopKConfig(k=3))
-    with pytest.raises(ConfigError, match=r"latents 4 cannot be divided among 5 processes\n.*latent_shards to 4 or less"):
+    with pytest.raises(
+        ConfigError, match=r"latents 4 cannot be divided among 5 processes\n.*latent_shards to 4 or less"
+    ):
         Autoencoder(config, 8, 0, Shard(Group(5, 0)))
 
 

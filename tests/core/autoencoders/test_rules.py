@@ -8,6 +8,7 @@ import torch
 from omnisae.autoencoders import presets
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.configs import (
+    AbsTopKConfig,
     BatchTopKConfig,
     JumpReLUConfig,
     L1Config,
@@ -64,6 +65,14 @@ def test_l1_does_not_change_when_norm_moves_between_code_and_atom(make: Any) -> 
     after = autoencoder(X).terms
     for name, term in before.items():
         torch.testing.assert_close(after[name], term)
+
+
+def test_l1_weighs_signed_codes_by_their_size(make: Any) -> None:
+    autoencoder = make(AbsTopKConfig(k=3), penalties=(L1Config(weight=0.1),))
+    codes, scale = autoencoder.encode(X).dense(), autoencoder.variance.sqrt()
+    assert (codes < 0).any()
+    expected = 0.1 * (codes.abs() @ autoencoder.decoder.norm(dim=1)).mean() / scale
+    torch.testing.assert_close(autoencoder(X).terms["l1"], expected.detach())
 
 
 def test_l1_rises_over_its_warm_up(make: Any) -> None:
@@ -171,6 +180,7 @@ def test_prefixes_may_be_shares(make: Any) -> None:
         presets.relu_l1(32, 0.1),
         presets.jumprelu(32, 3),
         presets.topk(32, 3),
+        presets.abstopk(32, 3),
         presets.batchtopk(32, 3),
         presets.matryoshka(32, 3),
         presets.matryoshka(32, 3, prefixes=(4, 32), normaliser=LayerNormConfig()),

@@ -4,7 +4,10 @@ import torch
 
 from omnisae.extract.dataset import Dataset, Example
 from omnisae.extract.module import ModuleExtractor
-from omnisae.interventions.effects import loss_recovered, matched_controls, switching_off
+from omnisae.extract.split import TEST
+from omnisae.interventions.effects import loss_recovered, matched_controls, measure, switching_off
+from omnisae.postings.writer import PostingsWriter
+from omnisae.tokens.filter import TokenFilter
 
 
 class Inputs(Dataset):
@@ -111,6 +114,56 @@ def test_switching_off_by_hand(maps, build):
     assert [one["n"] for one in own["controls"]] == [2, 3]
     again = switching_off(sae, extractor, data, {latent: rows}, {latent: others})
     assert again == [found], "the interval is drawn by a seed"
+
+
+@pytest.fixture
+def signed(maps, build):
+    """An artifact with signed codes, its inputs, their hidden activations by row, and the codes of these."""
+    sae, data = build(maps, activation={"type": "core.abstopk", "k": 5}), Inputs(maps)
+    with torch.no_grad():
+        hidden = maps.block(maps.stem(data.x)).movedim(1, -1)
+        return sae, data, hidden, sae.encode(hidden.reshape(-1, 8))
+
+
+def test_switching_off_a_pole_removes_the_codes_of_its_sign_alone(maps, signed):
+    sae, data, hidden, codes = signed
+    dense = codes.dense()
+    both = (dense > 0).any(0) & (dense < 0).any(0)
+    latent = int(both.nonzero()[0, 0])
+    for pole, sign in ((latent, 1), (latent + 24, -1)):
+        with torch.no_grad():
+            off = dense.clone()
+            off[:, latent] = torch.where(sign * dense[:, latent] > 0, 0.0, dense[:, latent])
+            assert off[:, latent].any(), "the other pole stays"
+            shift = sae.decode(type(codes).from_dense(off)) - sae.decode(codes)
+            new = (hidden.reshape(-1, 8) + shift).reshape(hidden.shape)
+            loss = [maps.head(h.movedim(-1, 1)).flatten(1).square().mean(1) for h in (hidden, new)]
+            expected = float((loss[1] - loss[0]).double().mean())
+        (found,) = switching_off(sae, Squares(maps), data, {pole: range(12)}, {pole: [pole]})
+        assert (found["latent"], found["sign"]) == (latent, sign)
+        assert found["change"] == pytest.approx(expected, rel=1e-3, abs=1e-7)
+        assert [(one["latent"], one["sign"]) for one in found["controls"]] == [(latent, sign)]
+
+
+def test_poles_are_measured_where_they_fire_beside_poles_of_other_latents(maps, signed, tmp_path):
+    sae, data, hidden, codes = signed
+    split, tokens = np.full(12, TEST, np.uint8), hidden[0, ..., 0].numel()
+    with PostingsWriter(tmp_path / "codes", sae.info.hook, TokenFilter(), 24, split, signed=True) as writer:
+        writer.append(
+            np.repeat(np.arange(12), tokens),
+            np.stack(np.divmod(np.tile(np.arange(tokens), 12), 5), axis=1),
+            np.zeros(12 * tokens, np.uint8),
+            *(part.numpy() for part in (codes.offsets, codes.latents, codes.values)),
+        )
+        postings = writer.finish({})
+    poles = np.argsort(-postings.counts)[:4].tolist()
+    found = measure(sae, Squares(maps), data, postings, range(12), poles)["latents"]
+    assert [postings.poles.at(one["latent"], one["sign"]) for one in found] == poles
+    for one, pole in zip(found, poles, strict=True):
+        assert one["n"] == (postings.strength(pole) > 0).sum()
+        others = {(other["latent"], other["sign"]) for other in one["controls"]}
+        assert len(others) == 3
+        assert not {latent for latent, _ in others} & {pole % 24 for pole in poles}, "their other poles are no controls"
 
 
 def test_a_latent_that_never_fires_changes_nothing(maps, build):

@@ -241,6 +241,36 @@ def test_real_posting_lists_give_the_same_chunks_as_arrays(world, tmp_path):
         assert chunk(tmp_path, name) == arrays[name]
 
 
+def test_poles_have_names_and_pages_of_their_own(world, tmp_path):
+    made = world.make(tmp_path, n=120, side=24, latents=60, grid=6, per_latent=25, signed=True)
+    build(*made.parts())
+    lists = made.postings
+    assert (lists.latents, len(lists.poles)) == (30, 60)
+    run = chunk(tmp_path, "run")
+    assert (run["latents"], run["signed"]) == (30, True)
+    table = chunk(tmp_path, "latents/0")["rows"]
+    assert table["latent"][:2] + table["latent"][30:32] == ["0+", "1+", "0-", "1-"]
+    claims = read(tmp_path, lists.poles).claims
+    assert {claim.latent for claim in claims} == {lists.poles.name(claim.pole) for claim in claims}
+    assert set(chunk(tmp_path, "concepts/0")["rows"]["latent"]) <= set(table["latent"])
+    brief = chunk(tmp_path, "brief/0")["latents"]
+    assert brief[35]["count"] == len(lists.entries(35)[0])
+    assert (brief[35]["other"]["latent"], brief[5]["other"]["latent"]) == ("5+", "5-")
+    assert brief[5]["other"]["count"] == brief[35]["count"]
+    assert brief[30]["effect"]["latent"] == "0-"
+    assert [one["latent"] for one in brief[30]["effect"]["controls"]] == ["1+", "2+", "3+"]
+    page = chunk(tmp_path, "pages/0/35")
+    assert page["ceiling"] == pytest.approx(float(lists.entries(35)[1].max()), rel=1e-3)
+    histogram = next(group for group in page["drawings"] if group["title"] == "How strongly it fires")["latent"][0]
+    assert histogram["caption"].startswith("Magnitudes of codes below zero, n = ")
+    text = (tmp_path / "report/index.html").read_text()
+    assert "30 latents of two poles each" in text
+    assert "Bipolar latents" in text
+    assert 'href="latent.html#0+"' in text
+    assert re.search(r"F1 of latent \d+[+−]: ", text)
+    assert "the sign of the codes meant" in (tmp_path / "report/latents.html").read_text()
+
+
 def test_a_damaged_file_is_named(world, tmp_path):
     made = world.make(tmp_path, n=40, side=16, latents=4, grid=4, per_latent=20)
     (tmp_path / "metrics.json").write_text("{")

@@ -46,7 +46,7 @@ def run_toy() -> Callable[..., subprocess.CompletedProcess[str]]:
             env={**os.environ, "OMP_NUM_THREADS": "1", **env},
             capture_output=True,
             text=True,
-            timeout=170,
+            timeout=400,
             check=False,
         )
 

@@ -1,6 +1,6 @@
 """A toy training: arrays as streams, small autoencoders, and a command that trains, or dies where it is told to.
 
-python toy.py OUT [--die step:N | write:N] [--all]
+python toy.py OUT [--die step:N | write:N] [--all | --only JOB,JOB]
 """
 
 import json
@@ -125,7 +125,10 @@ def main() -> None:
     if "--die" in sys.argv:
         kind, _, number = sys.argv[sys.argv.index("--die") + 1].partition(":")
         _die_at_step(streams, int(number)) if kind == "step" else _die_at_write(int(number))
-    jobs = shared_jobs() + toy_jobs() if "--all" in sys.argv else toy_jobs()
+    jobs = shared_jobs() + toy_jobs() if {"--all", "--only"} & set(sys.argv) else toy_jobs()
+    if "--only" in sys.argv:
+        only = sys.argv[sys.argv.index("--only") + 1].split(",")
+        jobs = [job for job in jobs if job.name in only]
     fields = {"devices": "TOY_DEVICES", "latent_shards": "TOY_LATENT_SHARDS"}
     config = toy_config(**{name: int(os.environ.get(variable, "1")) for name, variable in fields.items()})
     trained = train(jobs, streams, toy_samples(), config, out, key="toy", progress=False)

@@ -27,6 +27,20 @@ def on_triton(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def start(make: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Builds an autoencoder of 40 latents over 16 dimensions. Started by PyTorch's operations: on many rows the
+    interpreter is slow.
+    """
+
+    def build(*arguments: Any, **parts: Any) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(device, "DEVICES", set())
+            return make(*arguments, latents=40, width=16, **parts)
+
+    return build
+
+
+@pytest.fixture
 def no_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails where PyTorch's operations stand in for a kernel."""
 

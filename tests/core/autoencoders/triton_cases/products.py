@@ -41,7 +41,7 @@ def drawn() -> dict[str, Tensor]:
 def test_reconstruction_and_its_gradients(
     nesting: Nesting, columns: int, drawn: Any, where: Any, no_plain: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "COLUMNS", columns)  # 16: two tiles beside each other
+    monkeypatch.setattr(launch, "COLUMNS", (columns, columns))  # 16: two tiles beside each other
     values, entries = entries_of(drawn["codes"], where)
     x, decoder, shift = (drawn[name].to(where) for name in ("x", "decoder", "shift"))
     leaves = [values.requires_grad_(), decoder.requires_grad_(), shift[0].requires_grad_()]
@@ -62,7 +62,7 @@ def test_reconstruction_and_its_gradients(
 @pytest.mark.parametrize("columns", [16, 512])
 def test_encoder_gradients(columns: int, drawn: Any, where: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the gradient that comes in is one number, seen many times."""
-    monkeypatch.setattr(launch, "COLUMNS", columns)
+    monkeypatch.setattr(launch, "COLUMNS", (columns, columns))
     values, entries = entries_of(drawn["codes"], where)
     encoder, shift = drawn["decoder"].to(where).requires_grad_(), drawn["shift"][0].to(where).requires_grad_()
     bias = torch.zeros(LATENTS, device=where, requires_grad=True)
@@ -81,7 +81,7 @@ def test_encoder_gradients(columns: int, drawn: Any, where: Any, monkeypatch: py
 
 @pytest.mark.parametrize("columns", [16, 512])
 def test_sampled_products(columns: int, drawn: Any, where: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "COLUMNS", columns)
+    monkeypatch.setattr(launch, "COLUMNS", (columns, columns))
     _, entries = entries_of(drawn["codes"], where)
     found = inner_products(drawn["x"].to(where), drawn["decoder"].to(where), entries.offsets, entries.latents)
     wanted = (drawn["x"].double() @ drawn["decoder"].double().t())[drawn["codes"] != 0]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from omnisae.autoencoders.kernels.triton.launch import columns, launch
 
-ENTRIES = 16
+SUMMED = 16
 """Entries of a latent summed at a time. Most latents have few, but some fire on most tokens, and one program sums them
 all.
 """
@@ -27,14 +27,14 @@ def sum_by_latent(
     Latents below `ends[p]` that no group before it holds are group p's.
     """
     latents, (_, groups, width) = bounds.shape[0] - 1, rows.shape
-    each, tiles = columns(width)
+    each, tiles = columns(width, rows.shape[0] * groups)
     out, sums = rows.new_empty(latents, width), rows.new_empty(latents)
     launch(
         _sum_by_latent,
         (latents, tiles),
         *(rows.contiguous(), weights.contiguous(), order, bounds, tokens, ends, shift.contiguous(), out, sums, width),
         GROUPS=groups,
-        ENTRIES=ENTRIES,
+        ENTRIES=SUMMED,
         COLUMNS=each,
     )
     return out, sums

@@ -6,8 +6,8 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from omnisae.autoencoders.kernels.triton.launch import columns, launch
-from omnisae.autoencoders.kernels.triton.sampled import ENTRIES, inner_products
+from omnisae.autoencoders.kernels.triton.launch import ELEMENTS, MOST_ENTRIES, columns, launch
+from omnisae.autoencoders.kernels.triton.sampled import inner_products
 
 
 def residuals(
@@ -30,7 +30,7 @@ def residuals(
     `bags` says where the entries of each token and group begin.
     """
     (tokens, width), groups = x.shape, weights.shape[0]
-    each, tiles = columns(width)
+    each, tiles = columns(width, decoder.shape[0])
     pulls, squares = x.new_empty(tokens, groups, width), x.new_empty(tokens, groups, tiles)
     last = torch.empty_like(x) if groups > 1 else x.new_empty(0)
     launch(
@@ -39,7 +39,7 @@ def residuals(
         *(values.contiguous(), x.contiguous(), shift.contiguous(), decoder.contiguous(), latents, bags, weights),
         *(pulls, last, squares, width),
         GROUPS=groups,
-        ENTRIES=ENTRIES,
+        ENTRIES=min(MOST_ENTRIES, ELEMENTS // each),
         COLUMNS=each,
     )
     for group in range(groups - 2, -1, -1):

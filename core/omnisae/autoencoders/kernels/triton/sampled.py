@@ -5,10 +5,7 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from omnisae.autoencoders.kernels.triton.launch import columns, launch
-
-ENTRIES = 8
-"""Entries of a bag computed at a time: their rows are gathered side by side."""
+from omnisae.autoencoders.kernels.triton.launch import ELEMENTS, MOST_ENTRIES, columns, launch
 
 
 def inner_products(
@@ -17,19 +14,15 @@ def inner_products(
     offsets: Int[Tensor, " bag+1"],
     latents: Int[Tensor, " entry"],
 ) -> Float[Tensor, " entry"]:
-    """⟨left[bag], right[latent]⟩ of every entry.
-
-    Each tile of columns is one program's. They run column by column, so that a tile of `right` stays in the cache
-    where it fits.
-    """
+    """⟨left[bag], right[latent]⟩ of every entry."""
     bags, width = left.shape
-    each, tiles = columns(width)
+    each, tiles = columns(width, right.shape[0])
     parts = left.new_empty(tiles, latents.shape[0])
     launch(
         _inner_products,
         (bags, tiles),
         *(left.contiguous(), right.contiguous(), offsets, latents, parts, width, latents.shape[0]),
-        ENTRIES=ENTRIES,
+        ENTRIES=min(MOST_ENTRIES, ELEMENTS // each),
         COLUMNS=each,
     )
     return parts[0] if tiles == 1 else parts.sum(0)
