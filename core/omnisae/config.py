@@ -92,7 +92,7 @@ class TrainConfig(Section):
     examples: float = Field(0.5, gt=0, lt=1, description="share of the examples that the autoencoder learns from")
     precision: Literal["exact", "mixed", "bf16"] = Field(
         "exact",
-        description="exact: fp32's latents; mixed: few bits propose, fp32 decides (99.9% the same); bf16: a bf16 encoder",
+        description="exact: fp32 decides; mixed: few bits propose, fp32 decides (99.9% the same); bf16: bf16 decides",
     )
     clip: float | None = Field(None, gt=0, description="largest norm of the gradient; none: not clipped")
     pool: int = Field(65_536, gt=0, description="rows mixed in memory at a time")

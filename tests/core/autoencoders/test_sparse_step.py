@@ -47,7 +47,7 @@ def dense_loss(autoencoder: Autoencoder, x: Tensor) -> Tensor:
         guess = codes[:, :prefix] @ autoencoder.decoder[:prefix] + autoencoder.decoder_bias
         total = total + weight * (x - guess).square().sum() / (len(x) * autoencoder.variance)
     for penalty in autoencoder.config.penalties:
-        weighted = (codes * autoencoder.decoder.norm(dim=1)).sum() / (len(x) * autoencoder.variance.sqrt())
+        weighted = (codes.abs() * autoencoder.decoder.norm(dim=1)).sum() / (len(x) * autoencoder.variance.sqrt())
         total = total + penalty.weight * weighted
     dead = autoencoder.dead()
     if autoencoder.auxk.k and dead.any():

@@ -6,6 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from omnisae.autoencoders.kernels.device import SWITCH
+from omnisae.errors import TrainingError
+
 ELEMENTS = 4096
 """Numbers of a tile that a program holds at a time: 32 for each of the threads of four warps."""
 MOST_ENTRIES = 64
@@ -26,7 +29,15 @@ def _run(kernel: Any, grid: tuple[int, ...], arguments: tuple[Any, ...], options
     tensor = next(argument for argument in arguments if isinstance(argument, Tensor))
     # Triton launches on the current device, whatever the tensors'.
     with torch.cuda.device_of(tensor):  # type: ignore[no-untyped-call]
-        kernel[grid](*arguments, **options)
+        try:
+            kernel[grid](*arguments, **options)
+        except RuntimeError as error:
+            if "C compiler" not in str(error):
+                raise
+            raise TrainingError(
+                f"Triton cannot start kernels on the GPU: {error}",
+                f"install a C compiler such as gcc, or set {SWITCH}=plain, which is slower and needs none",
+            ) from error
 
 
 def power_of_two(count: int) -> int:
@@ -46,4 +57,5 @@ def columns(width: int, rows: int) -> tuple[int, int]:
 
 def warps(elements: int) -> int:
     """Warps for a program that holds so many numbers at a time: 16 in a thread."""
-    return min(max(4, power_of_two(elements) // (16 * 32)), 32)
+    most = 32 if torch.version.hip is None else 16  # 1024 threads, of which a warp on AMD's cards has 64
+    return min(max(4, power_of_two(elements) // (16 * 32)), most)

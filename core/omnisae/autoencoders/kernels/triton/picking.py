@@ -47,10 +47,10 @@ def top(pre: "Preactivations", k: int, signed: bool) -> Picked:
 
 def largest(pre: "Preactivations", count: int) -> Picked:
     """The largest of the batch: the best so far compete with the best groups of neighbouring latents of each chunk."""
-    if pre.tokens == 0 or count == 0:
-        return plain.nothing(pre)
     everything = pre.tokens * pre.latents
     count = min(count, everything)
+    if count == 0:
+        return plain.nothing(pre)
     mixed = pre.precision == "mixed"
     wanted = plain.proposed(count, everything) if mixed else count
     size = group_size(pre.latents, max(1, wanted // pre.tokens))

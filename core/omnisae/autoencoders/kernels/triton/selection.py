@@ -35,7 +35,7 @@ def row_top(
 ) -> None:
     """Write the k largest of each row of `product + offset` (in magnitude where `signed`), and their latents."""
     rows, width = product.shape
-    size = group_size(width, k)
+    size = group_size(width, k) if width > WHOLE else 1
     groups = -(-width // size)
     slots = min(k, groups) if size > 1 else width
     block = power_of_two(slots) * size
@@ -108,8 +108,6 @@ def peaks(
 
 def group_size(latents: int, k: int) -> int:
     """Latents in a group: a power of two that makes no fewer groups than k groups have members."""
-    if latents <= WHOLE:
-        return 1
     return 1 << max(0, int(math.log2(latents / power_of_two(k)))) // 2
 
 
