@@ -75,6 +75,15 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    """Unicode's own line ends would come back as plain ones; between double quotes they are escaped."""
+    style = '"' if any(end in value for end in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
 @dataclass(frozen=True)
 class Document:
     """A YAML document: its plain value, and the line on which each field stands."""

@@ -8,6 +8,8 @@ from torch import Tensor
 
 FAST = {"reassoc", "contract", "nsz"}
 """What the compiler may do to sums: any order, but infinities and NaN stay what they are."""
+STRICT = {"contract"}
+"""For sums whose order is written out: compiled anew they must not round differently, or a resumed training would."""
 BLOCK = 8
 """Rows that share one scratch buffer."""
 LANES = 4
@@ -31,7 +33,16 @@ def array(tensor: Tensor) -> np.ndarray:
     return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
-@njit(inline="always", fastmath=FAST)
+@njit(fastmath=FAST, cache=True, nogil=True)
+def square_of(a: np.ndarray) -> float:
+    """⟨a, a⟩."""
+    total = a.dtype.type(0)
+    for j in range(a.shape[0]):
+        total += a[j] * a[j]
+    return total
+
+
+@njit(fastmath=FAST, cache=True, nogil=True)
 def dot4(
     a: np.ndarray, r0: np.ndarray, r1: np.ndarray, r2: np.ndarray, r3: np.ndarray
 ) -> tuple[float, float, float, float]:

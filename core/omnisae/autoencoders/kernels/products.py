@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from numba import njit, prange
 
-from omnisae.autoencoders.kernels.loops import BLOCK, FAST, dot4
+from omnisae.autoencoders.kernels.loops import BLOCK, STRICT, dot4, square_of
 
 
-@njit(parallel=True, cache=True, fastmath=FAST, nogil=True)
+@njit(parallel=True, cache=True, fastmath=STRICT, nogil=True)
 def reconstruct(
     x: Float[np.ndarray, "token width"],
     shift: Float[np.ndarray, " width"],
@@ -33,7 +33,6 @@ def reconstruct(
     """
     tokens, width = x.shape
     groups = ends.shape[0]
-    zero = x.dtype.type(0)
     for block in prange((tokens + BLOCK - 1) // BLOCK):
         left = np.empty(width, x.dtype)
         for t in range(block * BLOCK, min(tokens, (block + 1) * BLOCK)):
@@ -50,17 +49,15 @@ def reconstruct(
                     d0, d1 = decoder[latents[e]], decoder[latents[e + 1]]
                     d2, d3 = decoder[latents[e + 2]], decoder[latents[e + 3]]
                     for j in range(width):
-                        left[j] -= v0 * d0[j] + v1 * d1[j] + v2 * d2[j] + v3 * d3[j]
+                        left[j] = (((left[j] - v0 * d0[j]) - v1 * d1[j]) - v2 * d2[j]) - v3 * d3[j]
                 for e in range(until - (until - entry) % 4, until):
                     v0, d0 = values[e], decoder[latents[e]]
                     for j in range(width):
                         left[j] -= v0 * d0[j]
                 entry = until
-                square = zero
                 for j in range(width):
-                    square += left[j] * left[j]
                     pulls[t, p, j] = weights[p] * left[j]
-                squares[t, p] = square
+                squares[t, p] = square_of(left)
             if residual.shape[0] > 0:
                 for j in range(width):
                     residual[t, j] = left[j]
@@ -89,7 +86,7 @@ def reconstruct(
                 e = until
 
 
-@njit(parallel=True, cache=True, fastmath=FAST, nogil=True)
+@njit(parallel=True, cache=True, fastmath=STRICT, nogil=True)
 def sum_by_latent(
     rows: Float[np.ndarray, "token group width"],
     weights: Float[np.ndarray, " entry"],
@@ -120,7 +117,7 @@ def sum_by_latent(
             r2, r3 = rows[tokens[e2], group], rows[tokens[e3], group]
             total += (w0 + w1) + (w2 + w3)
             for j in range(width):
-                into[j] += w0 * r0[j] + w1 * r1[j] + w2 * r2[j] + w3 * r3[j]
+                into[j] = (((into[j] + w0 * r0[j]) + w1 * r1[j]) + w2 * r2[j]) + w3 * r3[j]
         for q in range(stop - (stop - first) % 4, stop):
             w0, r0 = weights[order[q]], rows[tokens[order[q]], group]
             total += w0
