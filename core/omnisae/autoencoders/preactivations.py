@@ -14,7 +14,7 @@ from omnisae.autoencoders.operand import Operand
 from omnisae.autoencoders.picked import Picked
 from omnisae.autoencoders.precision import Precision, full_fp32, product
 
-CHUNK_ELEMENTS = {"cpu": 2**22, "cuda": 2**27}
+CHUNK_ELEMENTS = {"cpu": 2**23, "cuda": 2**27}
 """Largest block of pre-activations held at a time: on a CPU it stays near the caches."""
 
 

@@ -36,7 +36,7 @@ def array(tensor: Tensor) -> np.ndarray:
 @njit(fastmath=FAST, cache=True, nogil=True)
 def square_of(a: np.ndarray) -> float:
     """⟨a, a⟩."""
-    total = a.dtype.type(0)
+    total: float = a.dtype.type(0)
     for j in range(a.shape[0]):
         total += a[j] * a[j]
     return total
