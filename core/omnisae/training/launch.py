@@ -1,5 +1,6 @@
 """Starting: one process, or several that train together, each with its device. No torch until training starts."""
 
+import atexit
 import os
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,19 @@ def start(config: TrainConfig) -> "Mesh":
     fabric = _fabric(config)
     _check(config, fabric.world_size)
     fabric.launch()
+    if fabric.world_size > 1:
+        atexit.register(_leave)
     return _mesh(fabric, config.latent_shards)
+
+
+def _leave() -> None:
+    """Part from the other processes before the interpreter is taken down: groups that are still open then may abort the
+    process, because their threads run on.
+    """
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _fabric(config: TrainConfig) -> "Fabric":

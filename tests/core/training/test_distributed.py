@@ -80,3 +80,14 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(toy, monkeypatch):
     monkeypatch.setattr("lightning_fabric.Fabric", TwoProcesses)
     with pytest.raises(ConfigError, match="train.batch 32 does not divide among 3 processes"):
         launch.start(toy.toy_config(devices=3))
+
+
+def test_processes_part_before_they_end():
+    import torch.distributed as dist
+
+    from omnisae.training import launch
+
+    launch._leave()  # alone: nothing to leave
+    dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
+    launch._leave()
+    assert not dist.is_initialized()
