@@ -12,10 +12,12 @@ from typing import Any
 from benchmarks.bench import environment
 from benchmarks.bench.setting import Entry, Setting
 
+from omnisae.environment import WISHES
+
 ROOT = Path(__file__).parents[2]
 SURROUNDINGS = {
     "SPARSIFY_DISABLE_TRITON": "1",  # its Triton decoder fails where there is no driver
-    "OMP_WAIT_POLICY": "PASSIVE",  # as the command `omnisae` has it; the same for everybody
+    **WISHES,  # as the command `omnisae` has them; the same for everybody
     "TQDM_DISABLE": "1",
     "WANDB_MODE": "disabled",
     "HF_HUB_OFFLINE": "1",

@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
+from omnisae import environment
 from omnisae.errors import ConfigError, OmnisaeError
 
-# Threads that wait for each other by spinning take the very cores that the others need as soon as anything else runs on
-# the machine: training was measured 20 times slower beside one busy process. Set before torch comes in; yours stands.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+environment.prepare()  # before torch comes in
 
 F = TypeVar("F", bound=Callable[..., Any])
 
