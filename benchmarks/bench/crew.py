@@ -17,7 +17,7 @@ from omnisae.environment import WISHES
 ROOT = Path(__file__).parents[2]
 SURROUNDINGS = {
     "SPARSIFY_DISABLE_TRITON": "1",  # its Triton decoder fails where there is no driver
-    **WISHES,  # as the command `omnisae` has them; the same for everybody
+    "OMP_WAIT_POLICY": WISHES["OMP_WAIT_POLICY"],  # the same for everybody, since all wait for their turns
     "TQDM_DISABLE": "1",
     "WANDB_MODE": "disabled",
     "HF_HUB_OFFLINE": "1",
@@ -41,7 +41,8 @@ class Member:
         self.entry = entry
         self._log = logs / f"{entry.name.replace(' ', '-')}.log"
         spec = json.dumps(entry.spec(setting, str(data)))
-        surroundings = dict(SURROUNDINGS)
+        # Peers run as they are shipped; omnisae, too, and its command asks torch for large pages.
+        surroundings = dict(SURROUNDINGS) if entry.peer else {**WISHES, **SURROUNDINGS}
         if setting.device != "cpu":
             del surroundings["SPARSIFY_DISABLE_TRITON"]
         with self._log.open("w") as log:

@@ -11,8 +11,8 @@ from omnisae.autoencoders.preactivations import Preactivations
 
 HORIZON = 100
 """Steps over which the threshold is averaged."""
-CAUTION = 0.95
-"""Share of the running threshold above which the batch's largest are looked for first."""
+CAUTION = 0.97
+"""Share of the last smallest activation above which the batch's largest are looked for first."""
 
 
 class BatchTopK(SparseActivation):
@@ -51,8 +51,7 @@ class BatchTopK(SparseActivation):
         )
 
     def pick(self, pre: Preactivations) -> Picked:
-        guess = CAUTION * float(self.threshold) if at_hand(self.threshold) else 0.0
-        picked = pre.largest(pre.tokens * self.k, guess)
+        picked = pre.largest(pre.tokens * self.k, self._guess())
         self._observe(picked.values)
         return picked
 
@@ -69,6 +68,12 @@ class BatchTopK(SparseActivation):
         rate = 1 / self.updates.clamp(max=HORIZON)
         # The first update replaces what `initialise` guessed.
         self.threshold += (smallest - self.threshold) * rate
+
+    def _guess(self) -> float:
+        """A little less than what the last batch's smallest activation was: the running mean lags behind it."""
+        if not at_hand(self.smallest):
+            return 0.0
+        return CAUTION * (float(self.smallest) or float(self.threshold))
 
     def _observe(self, kept: Tensor) -> None:
         if self.training:
