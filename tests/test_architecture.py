@@ -9,13 +9,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "core" / "omnisae"
 FLOORS = {
-    "errors": 1, "atomic": 1, "lock": 1, "environment": 1,
+    "errors": 1, "atomic": 1, "lock": 1, "environment": 1, "figure": 1,
     "tokens": 2, "plugins": 2, "config": 2, "config_file": 2, "run_folder": 2, "processes": 2,
     "store": 3, "hooks": 3,
     "extract": 4,
     "autoencoders": 5,
     "training": 6, "postings": 6,
-    "concepts": 7, "interventions": 7,
+    "concepts": 7, "interventions": 7, "studies": 7,
     "report": 8,
     "pipeline": 9, "stages": 9, "run": 9,
     "cli": 10, "commands": 10, "plugin": 10, "testing": 10, "scaffold": 10, "__init__": 10, "__main__": 10,

@@ -13,6 +13,7 @@ from omnisae.plugins.kinds import (
     NestingByType,
     NormaliserByType,
     PenaltyByType,
+    StudyByType,
     VisualizerByType,
 )
 from omnisae.tokens.filter import TokenFilters
@@ -135,6 +136,9 @@ class ScoreConfig(Section):
         ({"type": "core.f1"}, {"type": "core.auroc"}, {"type": "core.iou"}),
         validate_default=True,
         description="what is measured",
+    )
+    studies: tuple[StudyByType, ...] = Field(
+        (), description="further questions about the autoencoder and its latents, each with a page of its answers"
     )
     thresholds: tuple[float, ...] = Field(
         (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8),

@@ -17,7 +17,7 @@ from omnisae.run_folder import STAGES, RunFolder
 
 OUTPUTS = {
     "encode": ("codes/manifest.json", "codes/health.json"),
-    "score": ("concepts.parquet", "concepts.json", "effects.json", "metrics.json"),
+    "score": ("concepts.parquet", "concepts.json", "effects.json", "studies.json", "latents.parquet", "metrics.json"),
     "report": ("report/index.html",),
 }
 """What the stages that look at one autoencoder leave beside each other."""

@@ -11,6 +11,7 @@ from omnisae.plugins.kinds import (
     ExtractorConfig,
     InterventionConfig,
     MetricConfig,
+    StudyConfig,
     VisualizerConfig,
 )
 
@@ -45,6 +46,13 @@ def omnisae_metrics() -> list[type[MetricConfig]]:
     from omnisae.concepts.configs import COMPONENTS
 
     return _of(MetricConfig, COMPONENTS)
+
+
+@hookimpl
+def omnisae_studies() -> list[type[StudyConfig]]:
+    from omnisae.studies.configs import COMPONENTS
+
+    return _of(StudyConfig, COMPONENTS)
 
 
 @hookimpl

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from omnisae.autoencoders.autoencoder import Autoencoder
+    from omnisae.concepts.level import Level
     from omnisae.postings.poles import Poles
     from omnisae.postings.postings import Postings
     from omnisae.training.jobs import Job
@@ -144,9 +146,10 @@ def score(run: Run, job: "Job") -> None:
 
     out = run.folder.findings(job.name, run.first(job))
     postings = Postings.open(out / "codes")
-    measure(postings, run.dataset, run.extractor, run.source(job.hook), run.config.score, out)
+    levels = measure(postings, run.dataset, run.extractor, run.source(job.hook), run.config.score, out)
     _annotate(run, job, postings)
     _measure_effects(run, job, out)
+    _study(run, job, postings, levels, out)
     _write_metrics(run, job, out)
 
 
@@ -159,6 +162,32 @@ def _annotate(run: Run, job: "Job", postings: "Postings") -> None:
     held = run.split == SELECT
     concepts = {name: notes.labels[name] for name in notes.binary() if (notes.labels[name][held] == 1).any()}
     annotate(run.folder.artifact(job.name, run.first(job)), statistics(postings, concepts=concepts))
+
+
+def _study(run: Run, job: "Job", postings: "Postings", levels: "Sequence[Level]", out: Path) -> None:
+    """Whatever else the config asks about the autoencoder and its latents."""
+    import pyarrow.parquet as pq
+
+    from omnisae.studies.ask import ask
+    from omnisae.studies.study import Material
+
+    table = pq.read_table(out / "concepts.parquet")
+    columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+    signs = columns.get("sign", np.full(len(table), None))
+    lists = [postings.poles.at(int(latent), sign) for latent, sign in zip(columns["latent"], signs, strict=True)]
+    material = Material(
+        postings=postings,
+        source=run.source(job.hook),
+        dataset=run.dataset,
+        extractor=run.extractor,
+        artifact=run.folder.artifact(job.name, run.first(job)),
+        levels=levels,
+        table=columns | {"list": np.array(lists, dtype=np.int64)},
+        siblings=[run.folder.artifact(other.name, run.first(other)) for other in _siblings(run, job)],
+        seed=run.config.score.split.seed,
+        folder=out,
+    )
+    ask(run.config.score.studies, material, out)
 
 
 def _measure_effects(run: Run, job: "Job", out: Path) -> None:
@@ -214,14 +243,19 @@ def _agreement(run: Run, job: "Job") -> float | None:
     def artifact(other: "Job") -> Artifact:
         return Artifact.load(run.folder.artifact(other.name, run.first(other)))
 
-    siblings = [
-        other for other in run.jobs if other.hook == job.hook and other.config == job.config and other.seed != job.seed
-    ]
+    siblings = _siblings(run, job)
     if not siblings:
         return None
     me = artifact(job)
     mine, others = me.autoencoder.decoder_rows(), (artifact(other).autoencoder.decoder_rows() for other in siblings)
     return float(np.mean([mean_max_cosine(mine, other, signed=me.signed) for other in others]))
+
+
+def _siblings(run: Run, job: "Job") -> "list[Job]":
+    """The autoencoders that differ from this one by their seed alone."""
+    return [
+        other for other in run.jobs if other.hook == job.hook and other.config == job.config and other.seed != job.seed
+    ]
 
 
 def report(run: Run, job: "Job") -> None:

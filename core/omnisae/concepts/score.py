@@ -43,8 +43,9 @@ def score(
     out: Path,
     *,
     observe: Observe = lambda event: None,
-) -> None:
+) -> list[Level]:
     """Score all latents against all concepts of the dataset into `out`/concepts.parquet and `out`/concepts.json.
+    Returns the labels by which it did, for further questions.
 
     `observe` is told of progress: {"event": "score", "step", "done", "of"}.
     Raises DatasetError where labels join no example or are inconsistent, ConfigError where thresholds are out of range
@@ -79,6 +80,7 @@ def score(
     write_table(out / "concepts.parquet", table, extra)
     facts = _facts(postings, config, thresholds, compared, notes, unscored)
     write_json(out / "concepts.json", {"concepts": told, **facts, "columns": extra, "rows": len(rows.latent)})
+    return found
 
 
 def _thresholds(config: ScoreConfig) -> Float64[np.ndarray, " threshold"]:

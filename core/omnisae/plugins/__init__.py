@@ -12,6 +12,7 @@ from omnisae.plugins.kinds import (
     NestingConfig,
     NormaliserConfig,
     PenaltyConfig,
+    StudyConfig,
     VisualizerConfig,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "NestingConfig",
     "NormaliserConfig",
     "PenaltyConfig",
+    "StudyConfig",
     "VisualizerConfig",
     "by_type",
     "hookimpl",

@@ -11,6 +11,7 @@ from omnisae.plugins.kinds import (
     ExtractorConfig,
     InterventionConfig,
     MetricConfig,
+    StudyConfig,
     VisualizerConfig,
 )
 
@@ -37,6 +38,11 @@ def omnisae_autoencoders() -> Iterable[type[AutoencoderPartConfig]]:  # type: ig
 @hookspec
 def omnisae_metrics() -> Iterable[type[MetricConfig]]:  # type: ignore[empty-body]
     """Agreement between latents and concepts."""
+
+
+@hookspec
+def omnisae_studies() -> Iterable[type[StudyConfig]]:  # type: ignore[empty-body]
+    """Questions about a whole autoencoder, or about every latent."""
 
 
 @hookspec

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from omnisae.autoencoders.nesting import Nesting
     from omnisae.autoencoders.normaliser import Normaliser
     from omnisae.concepts.metric import Metric
+    from omnisae.studies.study import Study
     from omnisae.extract.dataset import Dataset
     from omnisae.extract.extractor import Extractor
     from omnisae.interventions.operation import Operation
@@ -93,6 +94,16 @@ class MetricConfig(Component):
     def build(self) -> "Metric": ...
 
 
+class StudyConfig(Component):
+    """A question about a whole autoencoder, or about every latent, beyond pairs of a latent and a concept."""
+
+    kind: ClassVar[str] = "study"
+    hook: ClassVar[str] = "omnisae_studies"
+
+    @abstractmethod
+    def build(self) -> "Study": ...
+
+
 class VisualizerConfig(Component):
     """A drawing of one latent, matched by the axes of its tokens."""
 
@@ -121,6 +132,7 @@ KINDS: tuple[type[Component], ...] = (
     NormaliserConfig,
     PenaltyConfig,
     MetricConfig,
+    StudyConfig,
     VisualizerConfig,
     InterventionConfig,
 )
@@ -132,5 +144,6 @@ NestingByType = Annotated[NestingConfig, SerializeAsAny(), by_type(NestingConfig
 NormaliserByType = Annotated[NormaliserConfig, SerializeAsAny(), by_type(NormaliserConfig)]
 PenaltyByType = Annotated[PenaltyConfig, SerializeAsAny(), by_type(PenaltyConfig)]
 MetricByType = Annotated[MetricConfig, SerializeAsAny(), by_type(MetricConfig)]
+StudyByType = Annotated[StudyConfig, SerializeAsAny(), by_type(StudyConfig)]
 VisualizerByType = Annotated[VisualizerConfig, SerializeAsAny(), by_type(VisualizerConfig)]
 """Config fields of these kinds, found by their `type`."""

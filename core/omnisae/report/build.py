@@ -19,6 +19,7 @@ from omnisae.extract.split import NAMES
 from omnisae.hooks.point import HookPoint
 from omnisae.plugins.kinds import VisualizerConfig
 from omnisae.plugins.registry import registry
+from omnisae.report import answers
 from omnisae.report.choose import pictured
 from omnisae.report.columns import LATENT, further, noted
 from omnisae.report.facts import Claim, Facts, read
@@ -49,12 +50,12 @@ def build(
     aside = run / "report.tmp"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    _write(aside, config, facts, Latents(postings, dataset, extractor, hook))
+    _write(aside, config, facts, answers.read(run), Latents(postings, dataset, extractor, hook))
     _swap(aside, run / "report")
     return run / "report" / "index.html"
 
 
-def _write(folder: Path, config: RunConfig, facts: Facts, latents: Latents) -> None:
+def _write(folder: Path, config: RunConfig, facts: Facts, asked: answers.Answers, latents: Latents) -> None:
     postings, claims, poles = latents.postings, facts.by_latent(), facts.poles
     counts = np.asarray(postings.counts)
     drawn = pictured(_margins(claims, len(poles)), counts, config.report.latents)
@@ -63,8 +64,9 @@ def _write(folder: Path, config: RunConfig, facts: Facts, latents: Latents) -> N
     gallery = Gallery(latents, visualizers, config.report, folder, _workers(config))
     gallery.write(drawn)
     write_concepts(folder, facts)
-    write_latents(folder, latents, claims, drawn)
-    write_brief(folder, latents, facts, claims, drawn)
+    write_latents(folder, latents, claims, drawn, asked)
+    write_brief(folder, latents, facts, claims, drawn, asked)
+    asked.copy_figures(folder)
     title = config.report.title or config.name
     signed = {"signed": True} if poles.signed else {}
     write_run(folder, {"title": title, "latents": poles.latents, "brief": BRIEF, "why": facts.why_no_effects, **signed})
@@ -86,14 +88,15 @@ def _write(folder: Path, config: RunConfig, facts: Facts, latents: Latents) -> N
             "dots": dots(best),
             "more_dots": max(sum(c.f1 == c.f1 for c in best) - SHOWN, 0),
             "concepts": len(best),
-            "warnings": warnings(facts, config, sides, unreadable, broken),
+            "warnings": warnings(facts, config, sides, unreadable, broken) + asked.warnings,
+            "studies": asked.pages(),
             "sides": sides,
             "latents": poles.latents,
             "signed": poles.signed,
             "drawn": len(drawn),
             "made": _made(config, facts, latents),
             "claim_columns": noted(further(facts.claims), poles.signed),
-            "latent_columns": noted(LATENT, poles.signed),
+            "latent_columns": [*noted(LATENT, poles.signed), *asked.columns],
         },
     )
 

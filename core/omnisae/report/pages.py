@@ -25,7 +25,7 @@ def write_pages(folder: Path, context: Mapping[str, Any]) -> None:
         lstrip_blocks=True,
     )
     environment.filters["whole"] = whole
-    for page in PAGES:
+    for page in (*PAGES, *(["studies"] if context["studies"] else [])):
         text = environment.get_template(f"{page}.html").render(page=page, **context)
         (folder / f"{page}.html").write_text(text, encoding="utf-8")
     with as_file(files("omnisae.report") / "assets") as assets:

@@ -9,6 +9,7 @@ from jaxtyping import Int
 
 from omnisae.postings.poles import Poles
 from omnisae.report import chunks
+from omnisae.report.answers import Answers
 from omnisae.report.columns import LATENT, Column, described, further, noted, used, value
 from omnisae.report.facts import Claim, Facts
 from omnisae.report.latents import Latents
@@ -32,7 +33,11 @@ def write_concepts(folder: Path, facts: Facts) -> None:
 
 
 def write_latents(
-    folder: Path, latents: Latents, claims: Mapping[int, Sequence[Claim]], pictured: Int[np.ndarray, " picked"]
+    folder: Path,
+    latents: Latents,
+    claims: Mapping[int, Sequence[Claim]],
+    pictured: Int[np.ndarray, " picked"],
+    asked: Answers,
 ) -> None:
     """The latent table, a row a latent (where codes are signed, a pole), in chunks of ROWS."""
     postings, poles = latents.postings, latents.postings.poles
@@ -52,8 +57,9 @@ def write_latents(
             "maximum": np.asarray(postings.maxima[span]),
         }
         rows = {c.key: known[c.key] if c.key in known else [_cell(best[i], c.key) for i in here] for c in columns}
+        rows |= {column.key: asked.values[column.key][span] for column in asked.columns}
         rows["drawn"] = drawn[span].astype(int)
-        chunks.write(folder, f"latents/{part}", {"columns": described(columns), "rows": rows, "parts": parts})
+        chunks.write(folder, f"latents/{part}", {"columns": described([*columns, *asked.columns]), "rows": rows, "parts": parts})
 
 
 def used_latent(best: Sequence[Claim | None]) -> list[Column]:
@@ -69,6 +75,7 @@ def write_brief(
     facts: Facts,
     claims: Mapping[int, Sequence[Claim]],
     pictured: Int[np.ndarray, " picked"],
+    asked: Answers,
 ) -> None:
     """What every latent's page says, pictures or none: numbers, concepts, the effect of switching it off; where codes
     are signed, what its other pole is about."""
@@ -80,6 +87,7 @@ def write_brief(
         here = range(start, min(start + BRIEF, len(poles)))
         chunk = {
             "columns": described([c for c in columns if c.key != "latent"]),
+            "measures": described(asked.columns),
             "tokens": int(postings.n_tokens),
             "examples": scored,
             "latents": [
@@ -89,6 +97,7 @@ def write_brief(
                     "maximum": float(postings.maxima[latent]),
                     "drawn": latent in drawn,
                     "claims": [[value(c, k.key) for k in columns if k.key != "latent"] for c in claims.get(latent, ())],
+                    "measured": asked.of(latent),
                     "effect": effects.get(latent),
                     **_other(postings, claims, poles.other(latent)),
                 }

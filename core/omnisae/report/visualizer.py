@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from omnisae.figure import Figure as Figure
 from omnisae.hooks.point import HookPoint
 from omnisae.postings.poles import Sign
 
@@ -60,22 +61,6 @@ class LatentView:
         """The examples that were scored; of one side of the split where one is named and the split is known."""
         known = self.scored if len(self.scored) else np.ones(len(self.strength), dtype=bool)
         return known & (self.split == side) if side is not None and len(self.split) else known
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One finished drawing. `data` are the file's bytes (PNG, JPEG, SVG text) or an HTML fragment whose text is escaped
-    (SVG within HTML takes the page's colours, see docs/report.md).
-
-    `caption` says what is shown, with its n; `alt` says it for a screen reader. `title` heads a drawing
-    over the dataset; empty: the visualizer's own.
-    """
-
-    media: Literal["image/png", "image/jpeg", "image/svg+xml", "text/html"]
-    data: bytes
-    caption: str = ""
-    alt: str = ""
-    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)

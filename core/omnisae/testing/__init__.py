@@ -10,7 +10,10 @@ class TestMine(ExtractorTests):
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"omnisae.testing.{name}" for name in ("activation", "dataset", "extractor", "metric", "plugin", "visualizer"))
+    *(
+        f"omnisae.testing.{name}"
+        for name in ("activation", "dataset", "extractor", "metric", "plugin", "study", "visualizer")
+    )
 )
 
 from omnisae.testing.activation import ActivationTests
@@ -18,6 +21,7 @@ from omnisae.testing.dataset import DatasetTests
 from omnisae.testing.extractor import ExtractorTests
 from omnisae.testing.metric import MetricTests
 from omnisae.testing.plugin import PluginTests, plugged_in
+from omnisae.testing.study import StudyTests
 from omnisae.testing.visualizer import VisualizerTests
 
 __all__ = [
@@ -26,6 +30,7 @@ __all__ = [
     "ExtractorTests",
     "MetricTests",
     "PluginTests",
+    "StudyTests",
     "VisualizerTests",
     "plugged_in",
 ]

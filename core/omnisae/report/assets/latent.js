@@ -53,7 +53,9 @@
     return el("dl.tiles.small", {},
       item("Fires on", percent(facts.count / Math.max(brief.tokens, 1)), `${whole(facts.count)} of ${number(brief.tokens, "held-out token", "held-out tokens")}`),
       item("In examples", percent(facts.examples / Math.max(brief.examples, 1)), `${whole(facts.examples)} of ${number(brief.examples, "scored example", "scored examples")}`),
-      item(negative ? "Largest magnitude" : "Largest value", short(facts.maximum), "in the units of the codes; where all colours end"));
+      item(negative ? "Largest magnitude" : "Largest value", short(facts.maximum), "in the units of the codes; where all colours end"),
+      ...brief.measures.map((column, i) => [column, facts.measured[i]]).filter(([, value]) => known(value) && value !== "")
+        .map(([column, value]) => item(column.title, write(column.kind, value), column.note)));
   };
 
   const concepts = (brief, facts) => {
