@@ -1,7 +1,6 @@
 """The command line: `omnisae`. Nothing heavy is imported before a command needs it."""
 
 import errno
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from omnisae.autoencoders.nesting import Nesting
     from omnisae.autoencoders.normaliser import Normaliser
     from omnisae.concepts.metric import Metric
-    from omnisae.studies.study import Study
     from omnisae.extract.dataset import Dataset
     from omnisae.extract.extractor import Extractor
     from omnisae.interventions.operation import Operation
     from omnisae.report.visualizer import Visualizer
+    from omnisae.studies.study import Study
 
 
 class ExtractorConfig(Component):

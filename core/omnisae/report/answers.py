@@ -1,4 +1,4 @@
-"""What the studies found, as the report shows it: a page of answers, columns of the latent table, lines on its pages."""
+"""What the studies found, as the report shows it: a page of answers, columns and lines for every latent."""
 
 import json
 import shutil
@@ -59,7 +59,9 @@ def read(run: Path) -> Answers:
         found = json.loads((run / FILE).read_text(encoding="utf-8"))
         table = pq.read_table(run / LATENTS)
     except (ValueError, OSError, pa.ArrowInvalid) as error:
-        raise RunError(f"{run / FILE} or {LATENTS} beside it is damaged: {error}", "run `omnisae score` again") from None
+        raise RunError(
+            f"{run / FILE} or {LATENTS} beside it is damaged: {error}", "run `omnisae score` again"
+        ) from None
     columns = [Column(m["name"], m["name"], m["kind"], m["note"]) for m in found["measures"]]
     return Answers(found["studies"], columns, {c.key: table[c.key].to_pylist() for c in columns}, run)
 

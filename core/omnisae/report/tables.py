@@ -59,7 +59,9 @@ def write_latents(
         rows = {c.key: known[c.key] if c.key in known else [_cell(best[i], c.key) for i in here] for c in columns}
         rows |= {column.key: asked.values[column.key][span] for column in asked.columns}
         rows["drawn"] = drawn[span].astype(int)
-        chunks.write(folder, f"latents/{part}", {"columns": described([*columns, *asked.columns]), "rows": rows, "parts": parts})
+        chunks.write(
+            folder, f"latents/{part}", {"columns": described([*columns, *asked.columns]), "rows": rows, "parts": parts}
+        )
 
 
 def used_latent(best: Sequence[Claim | None]) -> list[Column]:

@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from omnisae.atomic import replacing, write_json
-from omnisae.studies.study import Finding, Findings, Material, Measure
 from omnisae.errors import ConfigError, OmnisaeError
 from omnisae.figure import Figure
 from omnisae.plugins.kinds import StudyConfig
 from omnisae.postings.poles import Poles
+from omnisae.studies.study import Finding, Findings, Material, Measure
 
 log = logging.getLogger(__name__)
 
