@@ -90,7 +90,8 @@ order: batches of {base.batch:,} fp32 activations of width {base.width} in memor
 directions. They take turns, in an order that rotates, and all but one are stopped (SIGSTOP) at any time. A ratio is the
 median over rounds of the ratio within a round. Unless a table says otherwise k = {base.k}, Adam runs at a constant
 learning rate of {base.lr:g}, and all else is each library's default. Two steps are not timed. What each contestant's
-step is stands at the head of its file in `benchmarks/bench/contestants/`.
+step is stands at the head of its file in `benchmarks/bench/contestants/`. Nobody's threads spin while they wait. Peers
+run as they are shipped; omnisae as its command starts it, which asks torch for memory in pages of 2 MiB.
 
 - **bf16 encoder product**: {base.batch:,} × {base.width} × latents in bf16, by chunks that stay in the cache, measured
   in the same rounds. No step that computes every pre-activation in bf16 can be faster.
