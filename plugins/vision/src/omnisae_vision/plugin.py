@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from omnisae.plugins.hookspecs import hookimpl
-from omnisae.plugins.kinds import DatasetConfig, ExtractorConfig
+from omnisae.plugins.kinds import DatasetConfig, ExtractorConfig, StudyConfig, VisualizerConfig
 
 if TYPE_CHECKING:
     from omnisae.extract.dataset import Dataset
@@ -82,9 +82,25 @@ class TimmConfig(ExtractorConfig):
 
 @hookimpl
 def omnisae_datasets() -> list[type[DatasetConfig]]:
-    return [ImageFolderConfig]
+    from omnisae_vision.plugin_datasets import DATASETS
+
+    return [ImageFolderConfig, *DATASETS]
 
 
 @hookimpl
 def omnisae_extractors() -> list[type[ExtractorConfig]]:
     return [TimmConfig]
+
+
+@hookimpl
+def omnisae_visualizers() -> list[type[VisualizerConfig]]:
+    from omnisae_vision.plugin_views import VISUALIZERS
+
+    return list(VISUALIZERS)
+
+
+@hookimpl
+def omnisae_studies() -> list[type[StudyConfig]]:
+    from omnisae_vision.plugin_studies import STUDIES
+
+    return list(STUDIES)
