@@ -1,7 +1,7 @@
-"""From a picture to the model's input: timm's own evaluation transforms, and the same geometry for masks."""
+"""From a picture to the model's input: a library's own evaluation transforms, and the same geometry for masks."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -9,40 +9,68 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+Steps = list[Any]
+"""Transforms in order, each of which is called with what the one before gave."""
 
-class Geometry:
-    """Resizing and cropping as timm's data config of a model says; nothing random.
 
-    `picture` is what the model sees, before its values are normalised; `place` carries a mask the same way: a pixel is
-    set where at least half of what went into it was.
-    """
+class PictureGeometry(Protocol):
+    """Resizing and cropping as a model wants them; nothing random."""
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
-        self.data = dict(data)
-        self._shape, self._values = _split(self.data)
-        self._place, _ = _split({**self.data, "interpolation": "bilinear", "mean": (0.0, 0.0, 0.0)})
+    data: dict[str, Any]
+    """What decides it, as JSON: it counts for the fingerprint."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of what the model sees."""
 
     def picture(self, picture: Image.Image) -> Image.Image:
-        """The picture, resized and cropped."""
-        for step in self._shape:
-            picture = step(picture)
-        return picture
+        """What the model sees, before its values are normalised."""
 
     def tensor(self, picture: Image.Image) -> Float[Tensor, "3 y x"]:
         """The model's input."""
-        value: Any = self.picture(picture)
-        for step in self._values:
-            value = step(value)
-        return torch.as_tensor(value)
 
     def place(self, mask: Bool[np.ndarray, "y x"]) -> Bool[np.ndarray, "y x"]:
-        """A mask over the raw picture, carried to `picture`. What is padded is never set."""
-        grey = Image.fromarray(mask.astype(np.uint8) * 255)
-        # Padding is given as a colour, which a grey picture cannot take.
-        value = Image.merge("RGB", (grey, grey, grey))
-        for step in self._place:
-            value = step(value)
-        return np.asarray(value)[..., 0] >= 128
+        """A mask over the raw picture, carried to `picture`: a pixel is set where at least half of what went into it
+        was. What is padded is never set."""
+
+
+class Geometry:
+    """The geometry that a list of transforms makes of a picture: `steps` makes them from `data`.
+
+    Masks go through the same transforms, bilinear and padded with black.
+    """
+
+    def __init__(self, data: Mapping[str, Any], steps: Callable[[Mapping[str, Any]], Steps] | None = None) -> None:
+        self.data = dict(data)
+        make = steps or timm_steps
+        self._shape, self._values = _split(make(self.data))
+        self._place, _ = _split(make({**self.data, "interpolation": "bilinear", "mean": (0.0, 0.0, 0.0)}))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of what the model sees."""
+        size = self.data["input_size"][-2:] if "input_size" in self.data else self.data["size"]
+        height, width = (size, size) if isinstance(size, int) else size
+        return int(height), int(width)
+
+    def picture(self, picture: Image.Image) -> Image.Image:
+        """The picture, resized and cropped."""
+        return _apply(self._shape, picture)
+
+    def tensor(self, picture: Image.Image) -> Float[Tensor, "3 y x"]:
+        """The model's input."""
+        return torch.as_tensor(_apply(self._values, self.picture(picture)))
+
+    def place(self, mask: Bool[np.ndarray, "y x"]) -> Bool[np.ndarray, "y x"]:
+        """A mask over the raw picture, carried to `picture`."""
+        return np.asarray(_apply(self._place, as_mask_picture(mask)))[..., 0] >= 128
+
+
+def timm_steps(data: Mapping[str, Any]) -> Steps:
+    """timm's evaluation transforms for a data config."""
+    from timm.data.transforms_factory import create_transform
+
+    return list(create_transform(**data, is_training=False).transforms)
 
 
 def pixels(picture: Image.Image) -> UInt8[np.ndarray, "y x 3"]:
@@ -57,10 +85,22 @@ def as_picture(raw: Any) -> Image.Image:
     return Image.fromarray(np.asarray(raw, dtype=np.uint8)).convert("RGB")
 
 
-def _split(data: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-    """timm's transforms, parted into those of pictures and those of tensors."""
-    from timm.data.transforms_factory import create_transform
+def as_mask_picture(mask: Bool[np.ndarray, "y x"]) -> Image.Image:
+    """A mask as a picture in black and white.
 
-    steps = list(create_transform(**data, is_training=False).transforms)
+    In colour, because padding is given as a colour, which a grey picture cannot take.
+    """
+    grey = Image.fromarray(mask.astype(np.uint8) * 255)
+    return Image.merge("RGB", (grey, grey, grey))
+
+
+def _apply(steps: Sequence[Any], value: Any) -> Any:
+    for step in steps:
+        value = step(value)
+    return value
+
+
+def _split(steps: Steps) -> tuple[Steps, Steps]:
+    """Transforms parted into those of pictures and those of tensors."""
     first = next(i for i, step in enumerate(steps) if "Tensor" in type(step).__name__)
     return steps[:first], steps[first:]

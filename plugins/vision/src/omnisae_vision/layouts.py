@@ -1,75 +1,113 @@
-"""Layouts of a timm model's tensors, found from facts the model holds: its grid of patches, its prefix tokens, the
-width and reduction of its stages, what kind of module it is. Where these do not decide, the layout must be declared."""
+"""Layouts of a vision tower's tensors, found from facts the model holds: its grid of patches, its special tokens, the
+width and reduction of its stages, what kind of module it is. Where facts leave it open, a trial decides: a change in
+one cell of the picture must move that cell's token the most. Where that fails too, the layout must be declared."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from omnisae.errors import HookError
 from omnisae.hooks.point import View
+from omnisae.tokens.layout import Layout
 from omnisae_vision.probing import Grid, Probe
+from omnisae_vision.towers import Tower, reductions, tokens
 
 Declared = tuple[str, dict[str, int]]
 
+MOST_SPECIAL = 16
+"""Special tokens of unknown kinds that are looked for beside the patches."""
 CHANNELS_FIRST = (nn.Conv2d, nn.BatchNorm2d, nn.GroupNorm, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A stage of a model that has several: its width and the grids that its reduction makes of the picture."""
-
-    width: int
-    grids: frozenset[Grid]
-
-
 class Layouts:
-    """The layouts of one model at one picture size. `batch` is the number of examples in the tensors shown to it."""
+    """The layouts of one model at one picture size. `batch` is the number of pictures in the tensors shown to it."""
 
-    def __init__(self, model: nn.Module, picture: Grid, batch: int, device: torch.device) -> None:
-        self._model, self._picture, self._batch = model, picture, batch
-        self._probe = Probe(model, batch, device)
-        self._grid = _patch_grid(model)
-        self._prefix = _prefix(model)
-        self._stages = _stages(model, picture)
+    def __init__(self, model: nn.Module, tower: Tower, probe: Probe, batch: int) -> None:
+        self._model, self._tower, self._probe, self._batch = model, tower, probe, batch
 
     def find(self, path: str, view: View, shape: Sequence[int]) -> Declared:
         """Pattern and sizes of a tensor. Raises HookError where the model does not decide them."""
-        if not shape or shape[0] != self._batch:
-            raise self._undecided(path, view, shape, f"its first dimension is not the batch of {self._batch} pictures")
-        if len(shape) == 2:
-            return "example d", {}
         found = None
-        if len(shape) == 3:
-            found = self._tokens(path, view, shape)
-        if len(shape) == 4:
+        if len(shape) == 4 and shape[0] == self._batch:
             found = self._maps(path, view, shape)
+        elif len(shape) == 2 and shape[0] == self._batch:
+            found = "example d", {}
+        elif len(shape) in (2, 3):
+            found = self._rows(path, view, shape)
         if found is None:
-            raise self._undecided(path, view, shape, "the model's grid and stages do not tell where y and x lie")
+            raise self._undecided(path, view, shape)
         return found
 
-    def _tokens(self, path: str, view: View, shape: Sequence[int]) -> Declared | None:
-        """Rows of patches, with or without the prefix tokens in front."""
-        length, width = shape[1], shape[2]
-        if length == width and width not in self._widths():  # an attention matrix
+    def _rows(self, path: str, view: View, shape: Sequence[int]) -> Declared | None:
+        """Rows of tokens, with or without special ones."""
+        arranged = self._arrangement(path, view, shape)
+        if arranged is None:
             return None
-        grids = {self._grid} if self._grid is not None else set()
-        grids |= {grid for stage in self._stages if stage.width == width for grid in stage.grids}
-        prefix = sum(count for _, count in self._prefix)
-        fits = {(grid, n) for grid in grids for n in {0, prefix} if grid[0] * grid[1] + n == length}
-        if len(fits) != 1:
+        pattern, length = arranged
+        if length == shape[-1] and length not in self._tower.widths:  # an attention matrix
             return None
-        grid, n = next(iter(fits))
-        if not hasattr(self._model, "num_prefix_tokens") and not self._in_order(path, view, shape, grid, n):
-            return None  # as Hiera's tokens, which stand in the order of its mask units
-        if n == 0:
-            return "example (y x) d", {"y": grid[0], "x": grid[1]}
-        sizes = dict(self._prefix) | {"y": grid[0], "x": grid[1]}
-        return f"example ({' + '.join(f'[{role}]' for role, _ in self._prefix)} + y x) d", sizes
+        known = list(self._known(length, shape[-1]))
+        if not self._tower.raster:
+            known = [fit for fit in known if self._in_order(path, view, shape, pattern, fit)]
+        fits = known or [fit for fit in self._thinkable(length) if self._in_order(path, view, shape, pattern, fit)]
+        if len(fits) == 1:
+            return pattern.format(fits[0][0]), fits[0][1]
+        if not fits and length in self._tower.queries:
+            return pattern.replace("({})", "[query]"), {"query": length}
+        return None
 
-    def _in_order(self, path: str, view: View, shape: Sequence[int], grid: Grid, skip: int) -> bool:
-        return self._probe.in_order(path, view, tuple(shape), self._picture, grid, skip)
+    def _arrangement(self, path: str, view: View, shape: Sequence[int]) -> tuple[str, int] | None:
+        """Where the examples lie, with a gap for the run of tokens, and the run's length."""
+        if len(shape) == 2:
+            length, rest = divmod(shape[0], self._batch)
+            return ("(example {}) d", length) if self._tower.packed and not rest else None
+        first, second = shape[0] == self._batch, shape[1] == self._batch
+        if first and second:
+            dims = self._probe.batch_dimensions(path, view, tuple(shape), self._tower.picture)
+            first, second = dims == {0}, dims == {1}
+        if first:
+            return "example ({}) d", shape[1]
+        return ("({}) example d", shape[0]) if second else None
+
+    def _known(self, length: int, width: int) -> Iterator[Declared]:
+        """Runs of tokens of this length that the model's own grid and stages allow."""
+        tower = self._tower
+        if tower.packed:
+            yield from self._packed(length)
+            return
+        grids = {tower.grid} if tower.grid is not None else set()
+        grids |= {grid for stage in tower.stages if stage.width == width for grid in stage.grids}
+        yield from self._runs(grids, length)
+
+    def _thinkable(self, length: int) -> Iterator[Declared]:
+        """Runs of tokens of this length over any reduction of the picture, or with special tokens of unknown kinds."""
+        tower = self._tower
+        yield from self._runs(reductions(tower.picture), length)
+        if tower.grid is not None and not tower.special:
+            y, x = tower.grid
+            extra = length - y * x
+            if 0 < extra <= MOST_SPECIAL:
+                sizes = {"special": extra, "y": y, "x": x}
+                yield from (("[special] + y x", sizes), ("y x + [special]", sizes))
+
+    def _runs(self, grids: set[Grid], length: int) -> Iterator[Declared]:
+        for grid in sorted(grids):
+            for special in sorted({0, self._tower.special}):
+                if grid[0] * grid[1] + special == length:
+                    yield tokens(self._tower, grid, special > 0)
+
+    def _packed(self, length: int) -> Iterator[Declared]:
+        """Patches by the squares in which they will be merged, or merged already."""
+        (rows, columns), m = self._tower.grid or (0, 0), self._tower.merge
+        sizes = {"y": rows // m, "x": columns // m}
+        if length == rows * columns:
+            yield ("y x", sizes) if m == 1 else ("y x row column", sizes | {"row": m, "column": m})
+        elif length * m * m == rows * columns:
+            yield "y x", sizes
+
+    def _in_order(self, path: str, view: View, shape: Sequence[int], pattern: str, fit: Declared) -> bool:
+        layout = Layout(pattern.format(fit[0]), fit[1])
+        return self._probe.in_order(path, view, tuple(shape), self._tower.picture, layout)
 
     def _maps(self, path: str, view: View, shape: Sequence[int]) -> Declared | None:
         """Maps with the channels first or last."""
@@ -85,44 +123,40 @@ class Layouts:
 
     def _is_grid(self, grid: Grid) -> bool:
         """Whether the picture, or the model's patches, can have been reduced to this grid alike in y and x."""
-        if self._grid is not None and not self._stages_differ():
-            return grid == self._grid
-        height, width = self._picture
-        return any(
-            grid[0] in _reduced(height, r) and grid[1] in _reduced(width, r) for r in range(1, max(height, width) + 1)
-        )
-
-    def _stages_differ(self) -> bool:
-        return len({stage.grids for stage in self._stages}) > 1
+        if self._tower.grid is not None and not self._tower.staged:
+            return grid == self._tower.grid
+        return grid in reductions(self._tower.picture)
 
     def _by_stage(self, shape: Sequence[int]) -> str | None:
-        first = any(stage.width == shape[1] and (shape[2], shape[3]) in stage.grids for stage in self._stages)
-        last = any(stage.width == shape[3] and (shape[1], shape[2]) in stage.grids for stage in self._stages)
+        stages = self._tower.stages
+        first = any(stage.width == shape[1] and (shape[2], shape[3]) in stage.grids for stage in stages)
+        last = any(stage.width == shape[3] and (shape[1], shape[2]) in stage.grids for stage in stages)
         if first == last:
             return None
         return "example d y x" if first else "example y x d"
 
     def _by_growing(self, path: str, view: View, shape: Sequence[int]) -> str | None:
         """Which dimensions grow with the picture; None where the model takes one size only."""
-        grown = self._probe.growth(path, view, tuple(shape), self._picture)
+        grown = self._probe.growth(path, view, tuple(shape), self._tower.picture)
         if grown == ({2}, {3}):
             return "example d y x"
         return "example y x d" if grown == ({1}, {2}) else None
 
-    def _widths(self) -> set[int]:
-        return {
-            int(w) for name in ("embed_dim", "num_features") if isinstance(w := getattr(self._model, name, None), int)
-        }
-
-    def _undecided(self, path: str, view: View, shape: Sequence[int], reason: str) -> HookError:
-        facts = [f"pictures of {self._picture[0]} × {self._picture[1]}"]
-        facts += [f"a grid of {self._grid[0]} × {self._grid[1]} patches"] if self._grid else []
-        facts += [f"{count} {role} token(s)" for role, count in self._prefix]
+    def _undecided(self, path: str, view: View, shape: Sequence[int]) -> HookError:
+        tower = self._tower
+        facts = [f"pictures of {tower.picture[0]} × {tower.picture[1]}", f"{self._batch} in the batch"]
+        facts += [f"a grid of {tower.grid[0]} × {tower.grid[1]} patches"] if tower.grid else []
+        facts += [f"{count} {role} token(s)" for role, count in (*tower.front, *tower.back)]
         return HookError(
             f"hook point {path!r}: the layout of its {view}, a tensor of shape {list(shape)}, cannot be found: "
-            f"{reason} ({', '.join(facts)})",
+            f"{self._reason(shape)} ({', '.join(facts)})",
             "declare it under `hooks:`, e.g. layout: 'example (y x) d', sizes: {y: 14, x: 14}; or hook a whole block",
         )
+
+    def _reason(self, shape: Sequence[int]) -> str:
+        if self._batch not in shape[:2] and not self._tower.packed:
+            return "none of its first dimensions is the batch"
+        return "the model's grid and stages do not tell where y and x lie"
 
 
 def _channels(module: nn.Module, shape: Sequence[int]) -> str | None:
@@ -134,38 +168,3 @@ def _channels(module: nn.Module, shape: Sequence[int]) -> str | None:
     if isinstance(module, nn.LayerNorm) and tuple(module.normalized_shape) == (shape[3],):
         return "example y x d"
     return None
-
-
-def _patch_grid(model: nn.Module) -> Grid | None:
-    grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)
-    return (int(grid[0]), int(grid[1])) if isinstance(grid, (tuple, list)) and len(grid) == 2 else None
-
-
-def _prefix(model: nn.Module) -> tuple[tuple[str, int], ...]:
-    """The special tokens in front of the patches, in their order. One role, prefix, where they are of unknown kinds."""
-    total = int(getattr(model, "num_prefix_tokens", 0) or 0)
-    held = [
-        ("cls", int(getattr(model, "cls_token", None) is not None)),
-        ("dist", int(getattr(model, "dist_token", None) is not None)),
-        ("register", int(t.shape[1]) if isinstance(t := getattr(model, "reg_token", None), Tensor) else 0),
-    ]
-    known = tuple((role, count) for role, count in held if count)
-    if sum(count for _, count in known) == total:
-        return known
-    return (("prefix", total),) if total else ()
-
-
-def _stages(model: nn.Module, picture: Grid) -> list[Stage]:
-    info = getattr(model, "feature_info", None) or ()
-    entries = info if isinstance(info, list) else getattr(info, "info", ())
-    found = []
-    for entry in entries:
-        if isinstance(entry, Mapping) and isinstance(entry.get("reduction"), int) and "num_chs" in entry:
-            r = entry["reduction"]
-            grids = frozenset((y, x) for y in _reduced(picture[0], r) for x in _reduced(picture[1], r))
-            found.append(Stage(int(entry["num_chs"]), grids))
-    return found
-
-
-def _reduced(length: int, r: int) -> set[int]:
-    return {length // r, -(-length // r)} - {0}

@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -37,11 +37,11 @@ class AgainstItself(Loss):
     entropy). embedding: 1 − cosine.
 
     The unedited outputs come from a twin that shares every weight with the model but none of its hooks; it must be made
-    before any hook is.
+    before any hook is. `answer` gives a model's outputs for pictures.
     """
 
-    def __init__(self, model: nn.Module, kind: str) -> None:
-        self._twin, self._kind = twin(model), kind
+    def __init__(self, model: nn.Module, answer: Callable[[nn.Module, Tensor], Outputs], kind: str) -> None:
+        self._twin, self._answer, self._kind = twin(model), answer, kind
         self._known: OrderedDict[int, Tensor] = OrderedDict()
 
     def __call__(
@@ -56,7 +56,7 @@ class AgainstItself(Loss):
 
     def _unedited(self, rows: Sequence[int], inputs: Tensor) -> Float[Tensor, "example c"]:
         if any(row not in self._known for row in rows):
-            found = self._twin(inputs).float().cpu()
+            found = self._answer(self._twin, inputs).cpu()
             self._known |= dict(zip(rows, found, strict=True))
         target = torch.stack([self._known[row] for row in rows])
         while len(self._known) > REMEMBERED:

@@ -1,7 +1,7 @@
 """Building timm models: by name, with weights from the hub, from a local file, or from a world."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from omnisae.errors import ConfigError, did_you_mean
 from omnisae_vision import world
+from omnisae_vision.fit import Misfit, compare, shapes, without_common_word
+from omnisae_vision.fit_nearest import Library, advice
+from omnisae_vision.fit_read import first_lines, read
 from omnisae_vision.plugin import TimmConfig
 
 METADATA = "omnisae_timm"
@@ -35,42 +38,9 @@ def build(config: TimmConfig) -> Built:
     if config.checkpoint is None:
         return Built(_create(config, pretrained=config.pretrained), source="hub" if config.pretrained else "random")
     path = world.checkpoint(config.checkpoint, config.model)
-    if not path.is_file():
-        raise ConfigError(f"extractor.checkpoint: there is no file {path}", "name a .safetensors or .pth file")
-    weights, about = read(path)
+    weights, metadata = read(path)
+    about = json.loads(metadata.get(METADATA, "{}"))
     return _described(config, path, weights, about) if about else _named(config, path, weights)
-
-
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a checkpoint in fp32, and what its metadata says of the model. Only tensors are unpickled."""
-    about: dict[str, Any] = {}
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors import safe_open
-
-            with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {}).get(METADATA, "{}"))
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        else:
-            weights = _state_dict(torch.load(path, map_location="cpu", weights_only=True), path)
-    except ConfigError:
-        raise
-    except Exception as error:
-        raise ConfigError(
-            f"the checkpoint {path} cannot be read: {_first_lines(error)}",
-            "save the model's state_dict alone, best as .safetensors",
-        ) from error
-    return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}, about
-
-
-def _state_dict(found: Any, path: Path) -> dict[str, Tensor]:
-    for key in ("state_dict_ema", "model_ema", "state_dict", "model", "teacher"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-            break
-    if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
-        raise ConfigError(f"the checkpoint {path} holds no state_dict", "save model.state_dict()")
-    return {name.removeprefix("_orig_mod.").removeprefix("module."): value for name, value in found.items()}
 
 
 def _described(config: TimmConfig, path: Path, weights: dict[str, Tensor], about: dict[str, Any]) -> Built:
@@ -82,7 +52,13 @@ def _described(config: TimmConfig, path: Path, weights: dict[str, Tensor], about
         )
     arguments = {**about["model_args"], **config.arguments}
     model = _create(config, name=about["architecture"], arguments=arguments, overlay=about.get("pretrained_cfg", {}))
-    _load(model, weights, config, path)
+    misfit = compare(shapes(model.state_dict()), shapes(weights))
+    if misfit:
+        raise ConfigError(
+            f"the checkpoint {path} does not fit the model {config.model!r} as it is asked for: {misfit}",
+            "leave out extractor.arguments and extractor.image_size that change the model's shape",
+        )
+    model.load_state_dict(weights)
     names = about.get("label_names")
     return Built(model, tuple(names) if names else None, known, about)
 
@@ -92,6 +68,7 @@ def _named(config: TimmConfig, path: Path, weights: dict[str, Tensor]) -> Built:
     import timm
 
     _check_name(config.model)
+    weights = without_common_word(shapes(_bare(config, config.arguments).state_dict()), weights)
     settings = timm.models.get_pretrained_cfg(config.model)
     heads = settings.classifier if settings is not None else None
     head = heads if isinstance(heads, str) else next(iter(heads or ()), "head")
@@ -101,22 +78,41 @@ def _named(config: TimmConfig, path: Path, weights: dict[str, Tensor]) -> Built:
     try:
         model = _create(config, pretrained=True, arguments=arguments, overlay=overlay)
     except (RuntimeError, KeyError) as error:
-        raise ConfigError(
-            f"the checkpoint {path} does not fit the model {config.model!r}: {_first_lines(error)}",
-            "name the model it was saved from; extractor.arguments sets what differs, e.g. {num_classes: 10}",
-        ) from error
+        raise _misfit(config, path, weights, arguments, error) from error
     model.pretrained_cfg.pop("state_dict", None)
     return Built(model, None, path.name)
 
 
-def _load(model: nn.Module, weights: Mapping[str, Tensor], config: TimmConfig, path: Path) -> None:
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ConfigError(
-            f"the checkpoint {path} does not fit the model {config.model!r}: {_first_lines(error)}",
-            "leave out extractor.arguments and extractor.image_size that change the model's shape",
-        ) from error
+def _misfit(
+    config: TimmConfig, path: Path, weights: Mapping[str, Tensor], arguments: Mapping[str, Any], error: Exception
+) -> ConfigError:
+    """Which tensors do not fit, and which model they come nearest to."""
+    found = shapes(weights)
+    misfit: Misfit = compare(shapes(_bare(config, arguments).state_dict()), found)
+    return ConfigError(
+        f"the checkpoint {path} does not fit the model {config.model!r}: {misfit or first_lines(error)}",
+        advice(found, Library(_families, _any_model), config.model.partition(".")[0])
+        + "; extractor.arguments sets what differs within one model, e.g. {num_classes: 10}",
+    )
+
+
+def _bare(config: TimmConfig, arguments: Mapping[str, Any]) -> nn.Module:
+    """The model that is asked for, without memory for its weights."""
+    with torch.device("meta"):
+        return _create(config, arguments=arguments)
+
+
+def _families() -> dict[str, Sequence[str]]:
+    """timm's models by the module that defines them."""
+    import timm
+
+    return {module: timm.list_models(module=module) for module in timm.list_modules()}
+
+
+def _any_model(name: str) -> nn.Module:
+    import timm
+
+    return timm.create_model(name)
 
 
 def _create(
@@ -141,7 +137,7 @@ def _create(
             return _attempt(timm.create_model, name, pretrained, given, dict(overlay or {}))
         except (OSError, ConnectionError) as error:
             raise ConfigError(
-                f"the weights of {name!r} could not be fetched from the hub: {_first_lines(error)}",
+                f"the weights of {name!r} could not be fetched from the hub: {first_lines(error)}",
                 "check the network, or name a local file in extractor.checkpoint",
             ) from error
         except TypeError as error:
@@ -170,8 +166,3 @@ def _check_name(name: str) -> None:
     tags = [known.partition(".")[2] for known in timm.list_models(f"{base}.*", pretrained=True)]
     if tag and tag not in tags:
         raise ConfigError(f"extractor.model: timm has no weights {tag!r} for {base!r}", did_you_mean(tag, tags))
-
-
-def _first_lines(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:3])[:400] or type(error).__name__

@@ -1,0 +1,223 @@
+"""Building vision models of transformers: from a folder, from the hub where it is named, or of a type, at random."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from omnisae.errors import ConfigError, PluginError, did_you_mean
+from omnisae_vision.fit_read import first_lines
+from omnisae_vision.plugin import TransformersConfig
+
+HUB = "hf-hub:"
+TOWERS = ("vision_tower", "vision_model", "visual", "vision_encoder", "image_encoder", "model")
+"""What vision-language models call their vision tower."""
+SAVED = "name a folder saved by transformers"
+POOLER = re.compile(r"(^|\.)pooler\.")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model, its configuration, that of the whole it is a part of, and where its weights are from."""
+
+    model: nn.Module
+    config: Any
+    whole: Any
+    source: str
+    label_names: tuple[str, ...] | None = None
+
+
+def build(config: TransformersConfig) -> Built:
+    """The model that a config names. Raises ConfigError, which names the field and the remedy, and PluginError where
+    transformers is not installed."""
+    library()
+    place = _place(config.model)
+    whole = _configuration(config, place)
+    own = _set(_vision(whole, config), config)
+    kind = _class(own, config)
+    names = _labels(own) if config.head else None
+    if config.weights == "random" or place is None or not (place.startswith(HUB) or _has_weights(Path(place))):
+        return Built(_random(kind, own), own, whole, "random", names)
+    return Built(_filled(kind, own, place, config, own is not whole), own, whole, place, names)
+
+
+def library() -> Any:
+    """The module transformers. Raises PluginError where it is not installed."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise PluginError(
+            f"vision.transformers needs the package transformers, which cannot be imported ({error})",
+            "pip install 'omnisae-vision[transformers]'",
+        ) from error
+    return transformers
+
+
+def address(place: str) -> dict[str, Any]:
+    """What `from_pretrained` is given for a place: the hub is asked only where it is named."""
+    if place.startswith(HUB):
+        return {"pretrained_model_name_or_path": place.removeprefix(HUB)}
+    return {"pretrained_model_name_or_path": place, "local_files_only": True}
+
+
+def _place(model: str) -> str | None:
+    """The folder or the address on the hub; None for a type of model. Raises ConfigError where it is none of these."""
+    from transformers import CONFIG_MAPPING
+
+    if model.startswith(HUB):
+        return model
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ConfigError(f"extractor.model: there is no config.json in {folder}", SAVED)
+        return str(folder)
+    if model in CONFIG_MAPPING:
+        return None
+    if "/" in model or "\\" in model:
+        raise ConfigError(
+            f"extractor.model: there is no folder {model}", f"to fetch it from the hub, write model: {HUB}{model}"
+        )
+    raise ConfigError(
+        f"extractor.model: transformers has no type of model {model!r}", did_you_mean(model, CONFIG_MAPPING.keys())
+    )
+
+
+def _configuration(config: TransformersConfig, place: str | None) -> Any:
+    """The configuration before `settings`. Code that a repository brings along is never run."""
+    from transformers import CONFIG_MAPPING, AutoConfig
+
+    if place is None:
+        return CONFIG_MAPPING[config.model]()
+    try:
+        return AutoConfig.from_pretrained(**address(place), trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"extractor.model: the configuration of {config.model!r} cannot be read: {first_lines(error)}",
+            "check the network and the name" if place.startswith(HUB) else SAVED,
+        ) from error
+
+
+def _vision(whole: Any, config: TransformersConfig) -> Any:
+    """The part of a configuration that is the vision tower's: the whole of a vision model's."""
+    part = getattr(whole, "vision_config", None)
+    if part is None:
+        return whole
+    if config.head:
+        raise ConfigError(
+            f"extractor.head: {config.model!r} is a {whole.model_type} model, whose vision tower has none",
+            "leave out extractor.head",
+        )
+    return part
+
+
+def _set(own: Any, config: TransformersConfig) -> Any:
+    """The configuration with the user's settings. Raises ConfigError for one that it does not have."""
+    known = own.to_dict().keys()
+    for name, value in config.settings.items():
+        if name not in known:
+            raise ConfigError(
+                f"extractor.settings: the configuration of a {own.model_type} model has no {name!r}",
+                did_you_mean(name, known),
+            )
+        setattr(own, name, value)
+    if getattr(own, "mask_ratio", None):  # a masked autoencoder hides patches even in eval mode
+        own.mask_ratio = 0.0
+    return own
+
+
+def _class(own: Any, config: TransformersConfig) -> Any:
+    """The class of model that such a configuration is for."""
+    from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, MODEL_MAPPING
+
+    mapping = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING if config.head else MODEL_MAPPING
+    if type(own) not in mapping:
+        raise ConfigError(
+            f"extractor.model: transformers has no {'image classifier' if config.head else 'model'} of type "
+            f"{own.model_type!r}",
+            "leave out extractor.head" if config.head else "name a vision model, or a model with a vision tower",
+        )
+    found = mapping[type(own)]
+    return found[0] if isinstance(found, tuple) else found
+
+
+def _random(kind: Any, own: Any) -> nn.Module:
+    """Random weights, seeded, so that every process and every run sees the same ones."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            model: nn.Module = kind(own)
+        except (ValueError, TypeError, AttributeError, ImportError, ZeroDivisionError, RuntimeError) as error:
+            raise ConfigError(
+                f"a {own.model_type} model cannot be made of this configuration: {first_lines(error)}",
+                "mend extractor.settings",
+            ) from error
+    return model
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(any(folder.glob(pattern)) for pattern in ("*.safetensors", "pytorch_model*.bin"))
+
+
+def _filled(kind: Any, own: Any, place: str, config: TransformersConfig, is_part: bool) -> nn.Module:
+    """The model with its weights; of a vision-language model's checkpoint, only the tower's are read."""
+    model, about = _load(kind, own, place, config, is_part, {})
+    missing = sorted(about["missing_keys"])
+    if missing and all(POOLER.search(name) for name in missing) and not config.head:
+        # Many checkpoints come without the pooler, which was no part of the training: then the model does without.
+        model, about = _load(kind, own, place, config, is_part, {"add_pooling_layer": False})
+        missing = sorted(about["missing_keys"])
+    reshaped = [f"{name} [{list(a)}, the model's {list(b)}]" for name, a, b in about["mismatched_keys"]]
+    if missing or reshaped:
+        words = [f"{len(missing)} of its tensors are missing: {_some(missing)}"] if missing else []
+        words += [f"{len(reshaped)} have other shapes: {_some(reshaped)}"] if reshaped else []
+        unknown = sorted(about["unexpected_keys"])
+        words += [f"{len(unknown)} are unknown: {_some(unknown)}"] if unknown and not is_part else []
+        raise ConfigError(
+            f"the weights in {place} do not fit the {own.model_type} model: {'; '.join(words)}",
+            "leave out extractor.settings that change the model's shape, or set weights: random"
+            if config.settings
+            else _nearest(about, own, config),
+        )
+    return model
+
+
+def _load(
+    kind: Any, own: Any, place: str, config: TransformersConfig, is_part: bool, extra: Mapping[str, Any]
+) -> tuple[nn.Module, Mapping[str, Any]]:
+    prefix = {rf"^(model\.)?({'|'.join(TOWERS)})\.(?=.)": ""} if is_part else None
+    try:
+        model, about = kind.from_pretrained(
+            **address(place),
+            config=own,
+            key_mapping=prefix,
+            dtype=getattr(torch, config.dtype),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            weights_only=True,
+            **extra,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"the weights of {config.model!r} cannot be read: {first_lines(error)}",
+            "check the network and the name" if place.startswith(HUB) else SAVED,
+        ) from error
+    return model, about
+
+
+def _nearest(about: Mapping[str, Any], own: Any, config: TransformersConfig) -> str:
+    return "the folder's config.json must be the one that the weights were saved with"
+
+
+def _some(names: Iterable[str]) -> str:
+    every = list(names)
+    return ", ".join(every[:3]) + (f" and {len(every) - 3} more" if len(every) > 3 else "")
+
+
+def _labels(own: Any) -> tuple[str, ...] | None:
+    """Names of the head's outputs, where the configuration gives them: not LABEL_0, LABEL_1, …"""
+    names = [own.id2label[i] for i in sorted(own.id2label)]
+    return tuple(names) if names and not all(re.fullmatch(r"LABEL_\d+", name) for name in names) else None
