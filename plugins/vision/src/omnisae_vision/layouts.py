@@ -3,6 +3,7 @@ width and reduction of its stages, what kind of module it is. Where facts leave 
 one cell of the picture must move that cell's token the most. Where that fails too, the layout must be declared."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -49,12 +50,10 @@ class Layouts:
         known = list(self._known(length, shape[-1]))
         if not self._tower.raster:
             known = [fit for fit in known if self._in_order(path, view, shape, pattern, fit)]
-        fits = known or [fit for fit in self._thinkable(length) if self._in_order(path, view, shape, pattern, fit)]
-        if len(fits) == 1:
-            return pattern.format(fits[0][0]), fits[0][1]
-        if not fits and length in self._tower.queries:
+        if not known and length in self._tower.queries:
             return pattern.replace("({})", "[query]"), {"query": length}
-        return None
+        fits = known or [fit for fit in self._thinkable(length) if self._in_order(path, view, shape, pattern, fit)]
+        return (pattern.format(fits[0][0]), fits[0][1]) if len(fits) == 1 else None
 
     def _arrangement(self, path: str, view: View, shape: Sequence[int]) -> tuple[str, int] | None:
         """Where the examples lie, with a gap for the run of tokens, and the run's length."""
@@ -77,12 +76,15 @@ class Layouts:
             return
         grids = {tower.grid} if tower.grid is not None else set()
         grids |= {grid for stage in tower.stages if stage.width == width for grid in stage.grids}
-        yield from self._runs(grids, length)
+        yield from self._runs(tower, grids, length)
 
     def _thinkable(self, length: int) -> Iterator[Declared]:
         """Runs of tokens of this length over any reduction of the picture, or with special tokens of unknown kinds."""
         tower = self._tower
-        yield from self._runs(reductions(tower.picture), length)
+        yield from self._runs(tower, reductions(tower.picture) - {(1, 1)}, length)
+        if tower.special:
+            behind = replace(tower, front=tower.back, back=tower.front)
+            yield from self._runs(behind, reductions(tower.picture) - {(1, 1)}, length, bare=False)
         if tower.grid is not None and not tower.special:
             y, x = tower.grid
             extra = length - y * x
@@ -90,11 +92,12 @@ class Layouts:
                 sizes = {"special": extra, "y": y, "x": x}
                 yield from (("[special] + y x", sizes), ("y x + [special]", sizes))
 
-    def _runs(self, grids: set[Grid], length: int) -> Iterator[Declared]:
+    def _runs(self, tower: Tower, grids: set[Grid], length: int, bare: bool = True) -> Iterator[Declared]:
+        """Runs over these grids: with the tower's special tokens, and if `bare` without any."""
         for grid in sorted(grids):
-            for special in sorted({0, self._tower.special}):
+            for special in sorted({0, tower.special} if bare else {tower.special}):
                 if grid[0] * grid[1] + special == length:
-                    yield tokens(self._tower, grid, special > 0)
+                    yield tokens(tower, grid, special > 0)
 
     def _packed(self, length: int) -> Iterator[Declared]:
         """Patches by the squares in which they will be merged, or merged already."""
@@ -154,6 +157,8 @@ class Layouts:
         )
 
     def _reason(self, shape: Sequence[int]) -> str:
+        if len(shape) == 3 and shape[0] == 1:
+            return "all pictures of the batch stand one after another in one sequence"
         if self._batch not in shape[:2] and not self._tower.packed:
             return "none of its first dimensions is the batch"
         return "the model's grid and stages do not tell where y and x lie"

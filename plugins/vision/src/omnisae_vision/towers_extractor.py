@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from omnisae.errors import ConfigError, DatasetError
 from omnisae.extract.dataset import Dataset, Example
 from omnisae.extract.module import ModuleExtractor
-from omnisae.hooks.point import View
+from omnisae.hooks.point import HookPoint, View
 from omnisae_vision import losses
+from omnisae_vision.fit_read import first_lines
 from omnisae_vision.geometry import PictureGeometry, as_picture, pixels
 from omnisae_vision.layouts import Layouts
 from omnisae_vision.probing import Probe
 from omnisae_vision.towers import Tower
 
 if TYPE_CHECKING:
+    from omnisae.config import HookConfig
     from omnisae_vision.plugin import PicturesConfig
 
 PROBED = 3
@@ -83,6 +85,16 @@ class TowerExtractor(ModuleExtractor):
     def declare(self, path: str, view: View, shape: tuple[int, ...]) -> tuple[str, dict[str, int]]:
         probe = Probe(self.model, self.forward, PROBED, self.device)
         return Layouts(self.model, self.tower(), probe, PROBED).find(path, view, shape)
+
+    def resolve(self, hooks: "Sequence[HookConfig]") -> list[HookPoint]:
+        try:
+            return super().resolve(hooks)
+        except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
+            y, x = self.picture_size
+            raise ConfigError(
+                f"extractor.model: {self.config.model!r} cannot be run on pictures of {y} × {x}: {first_lines(error)}",
+                "choose an extractor.image_size that the model takes, or leave out settings that do not go together",
+            ) from error
 
     def loss(self, rows: Sequence[int], inputs: Any) -> Float[Tensor, " example"] | None:
         if self._loss is None:

@@ -1,5 +1,6 @@
 """How pictures come to a model of transformers: through its own image processor, at one size."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,6 @@ def _resize(processor: Any, wanted: tuple[int, int]) -> None:
 def _processor(config: TransformersConfig, built: Built) -> Any:
     """The folder's or the hub's image processor, else the library's own for such a model; None where it has none."""
     from transformers import AutoImageProcessor
-    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 
     place = config.model
     if place.startswith(HUB) or any((Path(place).expanduser() / name).is_file() for name in PROCESSORS):
@@ -123,11 +123,28 @@ def _processor(config: TransformersConfig, built: Built) -> Any:
                 f"the image processor of {place!r} cannot be had: {first_lines(error)}",
                 "keep its preprocessor_config.json beside the model, or check the network",
             ) from error
-    for own in (built.config, built.whole):
-        if type(own) in IMAGE_PROCESSOR_MAPPING:
-            kinds = IMAGE_PROCESSOR_MAPPING[type(own)]
-            kind = kinds.get("torchvision") or kinds.get("pil") if isinstance(kinds, Mapping) else kinds
-            return kind() if kind is not None else None
+    if built.source != "random":
+        warnings.warn(
+            f"{place} has no preprocessor_config.json to say how pictures come to the model: the library's own image "
+            "processor for such a model is used",
+            stacklevel=4,
+        )
+    return _library_processor(built)
+
+
+def _library_processor(built: Built) -> Any:
+    """The image processor that transformers has for the model's type, or for the model of which it is the tower."""
+    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+
+    beside = [own for own in IMAGE_PROCESSOR_MAPPING if own.__module__ == type(built.config).__module__]
+    for own in (type(built.config), type(built.whole), *beside):
+        if own in IMAGE_PROCESSOR_MAPPING:
+            kinds = IMAGE_PROCESSOR_MAPPING[own]
+            kind = (kinds.get("torchvision") or kinds.get("pil")) if isinstance(kinds, Mapping) else kinds
+            try:
+                return kind() if kind is not None else None
+            except TypeError:  # one that cannot be made without a checkpoint's own settings
+                return None
     return None
 
 

@@ -1,5 +1,6 @@
 """What the vision models of transformers say of their own tokens, in their configurations and parameters."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -14,6 +15,8 @@ FRONT = (
     ("register", ("register_tokens",)),
 )
 """Special tokens before the patches, in their order, and what models call the parameter that holds them."""
+BACK = (("detection", ("detection_tokens",)),)
+"""The same behind the patches."""
 
 WIDTHS = ("hidden_size", "embed_dim")
 
@@ -31,6 +34,8 @@ RASTER = frozenset(
         "internvl_vision",
         "metaclip_2_vision_model",
         "mlcd_vision_model",
+        "qwen2_vl_vision",
+        "qwen3_vl_vision",
         "siglip2_vision_model",
         "siglip_vision_model",
         "vit",
@@ -44,12 +49,14 @@ RASTER = frozenset(
 def tower(model: nn.Module, own: Any, picture: Grid) -> Tower:
     """Facts of a model with the configuration `own`."""
     patch = sides(getattr(own, "patch_size", None))
-    grid = (picture[0] // patch[0], picture[1] // patch[1]) if patch is not None and not _stages(own, picture) else None
+    staged = any(isinstance(getattr(own, name, None), (list, tuple)) for name in ("depths", "hidden_sizes"))
+    grid = None if patch is None or staged else (picture[0] // patch[0], picture[1] // patch[1])
     merges = packed(own)
     return Tower(
         picture=picture,
         grid=grid,
-        front=_front(model),
+        front=_special(model, FRONT),
+        back=_special(model, BACK),
         queries=_queries(model),
         stages=tuple(_stages(own, picture)),
         widths=frozenset(w for w in (getattr(own, name, None) for name in WIDTHS) if isinstance(w, int)),
@@ -59,13 +66,13 @@ def tower(model: nn.Module, own: Any, picture: Grid) -> Tower:
     )
 
 
-def _front(model: nn.Module) -> Roles:
+def _special(model: nn.Module, kinds: Sequence[tuple[str, Sequence[str]]]) -> Roles:
     held = dict(model.named_parameters())
     found = []
-    for role, names in FRONT:
+    for role, names in kinds:
         tensor = next((t for path, t in held.items() if path.rpartition(".")[2] in names), None)
-        if tensor is not None:
-            found.append((role, int(tensor.shape[-2]) if tensor.ndim > 1 else 1))
+        count = 0 if tensor is None else int(tensor.shape[-2]) if tensor.ndim > 1 else 1
+        found += [(role, count)] if count else []
     return tuple(found)
 
 

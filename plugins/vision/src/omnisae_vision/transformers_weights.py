@@ -1,7 +1,10 @@
 """Building vision models of transformers: from a folder, from the hub where it is named, or of a type, at random."""
 
+import importlib
+import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,8 @@ from omnisae_vision.plugin import TransformersConfig
 HUB = "hf-hub:"
 TOWERS = ("vision_tower", "vision_model", "visual", "vision_encoder", "image_encoder", "model")
 """What vision-language models call their vision tower."""
+FOR_BACKBONES = ("out_features", "out_indices", "stage_names")
+"""What of a configuration only backbones look at, and which follows from the rest."""
 SAVED = "name a folder saved by transformers"
 POOLER = re.compile(r"(^|\.)pooler\.")
 
@@ -37,7 +42,7 @@ def build(config: TransformersConfig) -> Built:
     library()
     place = _place(config.model)
     whole = _configuration(config, place)
-    own = _set(_vision(whole, config), config)
+    own = _set(_vision(whole, config), config, place)
     kind = _class(own, config)
     names = _labels(own) if config.head else None
     if config.weights == "random" or place is None or not (place.startswith(HUB) or _has_weights(Path(place))):
@@ -114,34 +119,60 @@ def _vision(whole: Any, config: TransformersConfig) -> Any:
     return part
 
 
-def _set(own: Any, config: TransformersConfig) -> Any:
+def _set(own: Any, config: TransformersConfig, place: str | None) -> Any:
     """The configuration with the user's settings. Raises ConfigError for one that it does not have."""
     known = own.to_dict().keys()
-    for name, value in config.settings.items():
+    for name in config.settings:
         if name not in known:
             raise ConfigError(
                 f"extractor.settings: the configuration of a {own.model_type} model has no {name!r}",
                 did_you_mean(name, known),
             )
-        setattr(own, name, value)
+    if config.settings:  # what follows from a setting, as a pooler's width from the model's, is worked out anew
+        said = {} if place is None else {k: v for k, v in own.to_diff_dict().items() if k not in FOR_BACKBONES}
+        try:
+            own = type(own)(**{**said, **config.settings})
+        except Exception as error:  # configurations check themselves, and raise what they like
+            raise ConfigError(
+                f"extractor.settings: {first_lines(error)}", f"see the configuration of a {own.model_type} model"
+            ) from error
     if getattr(own, "mask_ratio", None):  # a masked autoencoder hides patches even in eval mode
         own.mask_ratio = 0.0
     return own
 
 
 def _class(own: Any, config: TransformersConfig) -> Any:
-    """The class of model that such a configuration is for."""
+    """The class of model that such a configuration is for. Raises ConfigError where there is none."""
     from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, MODEL_MAPPING
 
     mapping = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING if config.head else MODEL_MAPPING
-    if type(own) not in mapping:
+    if type(own) in mapping:
+        found = mapping[type(own)]
+        found = found[0] if isinstance(found, tuple) else found
+    else:
+        found = None if config.head else _tower_class(own)
+    modalities = getattr(found, "input_modalities", None) or ()
+    if found is None or (
+        "image" not in modalities and "pixel_values" not in inspect.signature(found.forward).parameters
+    ):
         raise ConfigError(
-            f"extractor.model: transformers has no {'image classifier' if config.head else 'model'} of type "
+            f"extractor.model: transformers has no {'image classifier' if config.head else 'vision model'} of type "
             f"{own.model_type!r}",
             "leave out extractor.head" if config.head else "name a vision model, or a model with a vision tower",
         )
-    found = mapping[type(own)]
-    return found[0] if isinstance(found, tuple) else found
+    return found
+
+
+def _tower_class(own: Any) -> Any:
+    """The one model for such a configuration beside it in the library, as vision towers without a name of their own."""
+    module = importlib.import_module(type(own).__module__.replace("configuration_", "modeling_"))
+    known = [
+        kind
+        for name, kind in vars(module).items()
+        if isinstance(kind, type) and getattr(kind, "config_class", None) is type(own)
+        if kind.__module__ == module.__name__ and not name.endswith("PreTrainedModel")
+    ]
+    return known[0] if len(known) == 1 else None
 
 
 def _random(kind: Any, own: Any) -> nn.Module:
@@ -190,22 +221,39 @@ def _load(
 ) -> tuple[nn.Module, Mapping[str, Any]]:
     prefix = {rf"^(model\.)?({'|'.join(TOWERS)})\.(?=.)": ""} if is_part else None
     try:
-        model, about = kind.from_pretrained(
-            **address(place),
-            config=own,
-            key_mapping=prefix,
-            dtype=getattr(torch, config.dtype),
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            weights_only=True,
-            **extra,
-        )
+        with _quiet():
+            model, about = kind.from_pretrained(
+                **address(place),
+                config=own,
+                key_mapping=prefix,
+                dtype=getattr(torch, config.dtype),
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                weights_only=True,
+                **extra,
+            )
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(
             f"the weights of {config.model!r} cannot be read: {first_lines(error)}",
             "check the network and the name" if place.startswith(HUB) else SAVED,
         ) from error
     return model, about
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The library tells of tensors that it leaves out, and shows its progress: what matters is told as an error."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def _nearest(about: Mapping[str, Any], own: Any, config: TransformersConfig) -> str:
