@@ -1,9 +1,9 @@
-"""One vector an example: the largest of each latent's values, and the model's own activations, over its tokens."""
+"""One vector an example: the largest or the mean of each latent's values, and the model's own activations."""
 
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.sparse import csc_array
 
 from omnisae.postings.postings import Postings
@@ -14,15 +14,37 @@ Pool = Literal["mean", "max"]
 
 def strengths(postings: Postings) -> csc_array:
     """Each posting list's largest value in every example, example × list."""
+    return _reduced(postings, np.asarray(postings.value), np.maximum)
+
+
+def means(postings: Postings) -> csc_array:
+    """Each posting list's mean value over the tokens of every example, silent ones among them, example × list."""
+    found = _reduced(postings, np.asarray(postings.value, dtype=np.float64), np.add)
+    tokens = tokens_of(postings)
+    found.data = (found.data / tokens[found.indices]).astype(np.float32)
+    return found
+
+
+def energies(postings: Postings) -> csc_array:
+    """Each posting list's sum of squared values over the tokens of every example, example × list, fp64."""
+    return _reduced(postings, np.asarray(postings.value, dtype=np.float64) ** 2, np.add)
+
+
+def tokens_of(postings: Postings) -> Int[np.ndarray, " example"]:
+    """The number of encoded tokens of every example."""
+    return np.bincount(np.asarray(postings.example), minlength=postings.n_examples)
+
+
+def _reduced(postings: Postings, value: Float[np.ndarray, " entry"], how: np.ufunc) -> csc_array:
+    """The values of each list within each example, brought to one."""
     owner = np.repeat(np.arange(len(postings.poles)), np.diff(np.asarray(postings.offsets)))
     example = np.asarray(postings.example)[np.asarray(postings.token)]
-    value = np.asarray(postings.value)
     shape = (postings.n_examples, len(postings.poles))
     if not len(value):
-        return csc_array(shape, dtype=np.float32)
+        return csc_array(shape, dtype=value.dtype)
     # Tokens ascend within a list, and examples with them: runs of one list and example lie together.
     first = np.flatnonzero(np.r_[True, (owner[1:] != owner[:-1]) | (example[1:] != example[:-1])])
-    return csc_array((np.maximum.reduceat(value, first), (example[first], owner[first])), shape=shape)
+    return csc_array((how.reduceat(value, first), (example[first], owner[first])), shape=shape)
 
 
 def activations(

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from omnisae.figure import Figure
 
 if TYPE_CHECKING:
+    from omnisae.concepts.annotations import Annotations
     from omnisae.concepts.level import Level
     from omnisae.extract.dataset import Dataset
     from omnisae.extract.extractor import Extractor
@@ -79,7 +80,8 @@ class Material:
     or, to edit the model, `SAE` load it. `table` holds the columns of the concept table (concepts.parquet), rows of one
     concept in the order of their rank on SELECT, `list` the posting list of each row among them; `levels` the labels
     behind it. `siblings` are the artifacts of the same hook point and config that differ by their seed alone. `seed` is
-    the split's. `folder` is where a study may keep what is costly to make anew.
+    the split's. `folder` is where a study may keep what is costly to make anew. `groups` numbers each example's group
+    by `score.split.by`: what is drawn or permuted by chance goes by whole groups. None: every example is its own.
     """
 
     postings: "Postings"
@@ -92,6 +94,7 @@ class Material:
     siblings: Sequence[Path]
     seed: int
     folder: Path
+    groups: Int[np.ndarray, " example"] | None = None
 
     def rows(self, side: int) -> np.ndarray:
         """The dataset's rows of the encoded examples on one side of the split (extract.split: SELECT or TEST)."""
@@ -106,6 +109,20 @@ class Material:
 
         return strengths(self.postings)
 
+    @cached_property
+    def means(self) -> Any:
+        """Each posting list's mean value over the encoded tokens of every example, as `strengths`."""
+        from omnisae.studies.pooled import means
+
+        return means(self.postings)
+
+    @cached_property
+    def annotations(self) -> "Annotations":
+        """What is known of the examples, in the dataset's order. Raises DatasetError where no id joins."""
+        from omnisae.concepts.level import aligned
+
+        return aligned(self.dataset)[0]
+
     def activations(self, rows: np.ndarray, pool: Literal["mean", "max"] = "mean") -> Float[np.ndarray, "row width"]:
         """The model's own activations of these examples, pooled over the tokens that were encoded, fp32, in the order
         of `rows`; NaN where an example has no token.
@@ -116,7 +133,7 @@ class Material:
 
     def known(self, concept: str) -> Float[np.ndarray, " example"]:
         """A whole-example concept's labels over the dataset: 0, 1, a fraction, or NaN. Raises KeyError."""
-        return np.asarray(self.dataset.annotations().labels[concept], dtype=np.float64)
+        return np.asarray(self.annotations.labels[concept], dtype=np.float64)
 
     def mask(self, rows: np.ndarray) -> Bool[np.ndarray, " example"]:
         """Rows as a mask over the dataset."""

@@ -1,0 +1,203 @@
+"""Two corpora compared: which concepts one of them lacks or has too much of."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from omnisae.errors import DatasetError
+from omnisae.extract.split import TEST
+from omnisae.studies.columns import choose, classes
+from omnisae.studies.densities import densities
+from omnisae.studies.pooled import energies, tokens_of
+from omnisae.studies.resample import LEVELS, generator, p_value, permutations, weights
+from omnisae.studies.study import Finding, Findings, Material, Measure, Study
+
+SUPPRESSED, EXAGGERATED = 0.1, 0.9
+SHOWN = 25
+
+
+@dataclass(frozen=True)
+class Energies:
+    """Of each TEST example of either corpus its squared codes, summed over tokens (sparse, example × list), and its
+    tokens. `second` marks the examples of the second corpus."""
+
+    squares: Any
+    tokens: Float[np.ndarray, " row"]
+    second: Bool[np.ndarray, " row"]
+
+    def shares(self, weight: Float[np.ndarray, "draw row"], second: Float[np.ndarray, "draw row"]) -> np.ndarray:
+        """δ of every draw and list: E_b / (E_a + E_b), each the energy a token of its corpus; NaN where both are 0.
+        `second` is 1 for the rows of the second corpus, `weight` how often each row counts."""
+        parts = []
+        for side in (weight * (1 - second), weight * second):
+            tokens = side @ self.tokens
+            parts.append(np.asarray(side @ self.squares) / np.where(tokens > 0, tokens, np.nan)[:, None])
+        both = parts[0] + parts[1]
+        with np.errstate(invalid="ignore"):
+            return np.where(both > 0, parts[1] / np.where(both > 0, both, 1.0), np.nan)
+
+
+class Corpora(Study):
+    title = "What does one corpus lack that the other has?"
+    about = (
+        "A latent's energy in a corpus is its squared code summed over the tokens, divided by their number; "
+        "δ = E_b / (E_a + E_b) on test examples is near 0 where the second corpus lacks what the latent stands for, "
+        "and near 1 where it has too much of it (Bohacek et al. 2025, conceptual blind spots)."
+    )
+
+    def __init__(self, column: str, a: str | None, b: str | None, draws: int, permutations: int) -> None:
+        self.column, self.a, self.b, self.draws, self.permutations = column, a, b, draws, permutations
+
+    def study(self, material: Material) -> Findings:
+        first, second = self._names(material)
+        found = classes(material, self.column)
+        rows = material.rows(TEST)
+        rows = rows[found.is_(first)[rows] | found.is_(second)[rows]]
+        marked = found.is_(second)[rows]
+        if min(marked.sum(), (~marked).sum()) < 2:
+            raise DatasetError(
+                f"of {self.column!r}, {int((~marked).sum())} test examples are {first!r} and {int(marked.sum())} "
+                f"{second!r}",
+                "both corpora need two at least; give more examples",
+            )
+        energy = Energies(energies(material.postings).tocsr()[rows], tokens_of(material.postings)[rows] * 1.0, marked)
+        random = generator(material, "corpora")
+        ones = np.ones((1, len(rows)))
+        share = energy.shares(ones, marked[None].astype(np.float64))[0]
+        drawn = energy.shares(weights(material, rows, self.draws, random), marked[None].astype(np.float64))
+        null = np.stack(
+            [
+                energy.shares(ones, marked[order][None].astype(np.float64))[0]
+                for order in permutations(material, rows, self.permutations, random)
+            ]
+        )
+        if np.isnan(share).all():
+            raise DatasetError("no latent fires on a test example of either corpus", "train the autoencoder longer")
+        low, high = _ends(drawn)
+        return Findings(
+            findings=self._findings(share, drawn, null, low, high, second),
+            measures=[
+                Measure(f"share of {second}", share, f"δ: its energy a token in {second} over that in both", "share"),
+                Measure(f"share of {second}, low", low, "lower end of the 95 % bootstrap interval of δ", "share"),
+                Measure(f"share of {second}, high", high, "upper end of the 95 % bootstrap interval of δ", "share"),
+            ],
+            figures=[self._figure(share, null, first, second)],
+            tables=_tables(material, share, low, high, first, second, energy),
+            notes=[f"{int((~marked).sum())} test examples are {first}, {int(marked.sum())} are {second}."],
+        )
+
+    def _names(self, material: Material) -> tuple[str, str]:
+        """The two corpora: as named, or the column's only two classes."""
+        found = classes(material, self.column)
+        if self.a is None and self.b is None and len(found.classes) == 2:
+            return found.classes[0], found.classes[1]
+        first = choose(found, self.a, f"the first corpus (`a`) among the classes of {self.column!r}")
+        return first, choose(found, self.b, f"the second corpus (`b`) among the classes of {self.column!r}")
+
+    def _findings(
+        self,
+        share: np.ndarray,
+        drawn: np.ndarray,
+        null: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+        second: str,
+    ) -> list[Finding]:
+        n, against = int((~np.isnan(share)).sum()), "the same with shuffled corpora"
+        extremes = (
+            (f"Suppressed in {second} (δ < {SUPPRESSED})", SUPPRESSED, -1, int((high < SUPPRESSED).sum())),
+            (f"Exaggerated in {second} (δ > {EXAGGERATED})", EXAGGERATED, 1, int((low > EXAGGERATED).sum())),
+        )
+        out = []
+        for name, edge, side, sure in extremes:
+            value, chance, again = (_beyond(d, edge, side) for d in (share[None], null, drawn))
+            ends = np.quantile(again, LEVELS)
+            out.append(
+                Finding(
+                    name,
+                    float(value[0]),
+                    n,
+                    float(chance.mean()),
+                    against,
+                    float(ends[0]),
+                    float(ends[1]),
+                    p_value(float(value[0]), chance),
+                    "count",
+                    f"{sure} with their whole interval",
+                )
+            )
+        apart, by_chance = (_apart(d) for d in (share[None], null))
+        ends = np.quantile(_apart(drawn), LEVELS)
+        out.append(
+            Finding(
+                "Mean distance of δ from one half",
+                float(apart[0]),
+                n,
+                float(by_chance.mean()),
+                against,
+                float(ends[0]),
+                float(ends[1]),
+                p_value(float(apart[0]), by_chance),
+                "share",
+            )
+        )
+        return out
+
+    def _figure(self, share: np.ndarray, null: np.ndarray, first: str, second: str) -> Any:
+        return densities(
+            {"latents": share, "corpora shuffled": null[0]},
+            low=0.0,
+            high=1.0,
+            axis=f"δ: only in {first} at 0, only in {second} at 1",
+            title="Energy of the two corpora",
+            caption="Density of δ over the latents that fire on test examples of either corpus; one shuffle beside it.",
+        )
+
+
+def _ends(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The interval of every list; NaN where it fired in fewer than half of the draws."""
+    known = (~np.isnan(drawn)).mean(axis=0) >= 0.5
+    out = np.full((2, drawn.shape[1]), np.nan)
+    if known.any():
+        out[:, known] = np.nanquantile(drawn[:, known], LEVELS, axis=0)
+    return out[0], out[1]
+
+
+def _beyond(shares: np.ndarray, edge: float, side: int) -> np.ndarray:
+    """How many lists of every draw lie below (side −1) or above (side 1) the edge."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray((side * (shares - edge) > 0).sum(axis=1).astype(np.float64))
+
+
+def _apart(shares: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.nansum(np.abs(shares - 0.5), axis=1) / np.maximum((~np.isnan(shares)).sum(axis=1), 1))
+
+
+def _tables(
+    material: Material, share: np.ndarray, low: np.ndarray, high: np.ndarray, first: str, second: str, energy: Energies
+) -> dict[str, list[dict[str, Any]]]:
+    """The latents furthest to either side, surest first; of equals, those that carry more energy."""
+    total = np.asarray(energy.squares.sum(axis=0)).ravel()
+    fires = [np.asarray((energy.squares[side] > 0).sum(axis=0)).ravel() for side in (~energy.second, energy.second)]
+    sides = {
+        f"Most suppressed in {second}": (np.flatnonzero(share < SUPPRESSED), np.nan_to_num(high, nan=1.0)),
+        f"Most exaggerated in {second}": (np.flatnonzero(share > EXAGGERATED), -np.nan_to_num(low, nan=0.0)),
+    }
+    out = {}
+    for title, (found, sure) in sides.items():
+        ordered = found[np.lexsort((-total[found], sure[found]))][:SHOWN]
+        out[title] = [
+            {
+                "latent": str(material.postings.poles.name(int(one))),
+                "δ": float(share[one]),
+                "low": float(low[one]),
+                "high": float(high[one]),
+                f"{first} examples in which it fires": int(fires[0][one]),
+                f"{second} examples in which it fires": int(fires[1][one]),
+            }
+            for one in ordered
+        ]
+    return {title: rows for title, rows in out.items() if rows}
