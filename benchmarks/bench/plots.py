@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 from benchmarks.bench.spread import rates, summary
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 INK, PAPER = "#1f2328", "#fefefe"
 DARK_INK, DARK_PAPER = "#e6edf3", "#0d1117"
@@ -91,7 +92,9 @@ def curves(races: Sequence[dict[str, Any]]) -> Figure:
             by_seconds.set(xlabel="seconds of training")
             for axes in (by_tokens, by_seconds):
                 axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axes.xaxis.set_major_formatter("{x:g}")
+                axes.xaxis.set_minor_formatter(NullFormatter())
                 axes.grid(alpha=0.2)
             by_tokens.legend(frameon=False, fontsize=8)
         figure.tight_layout()
