@@ -78,8 +78,8 @@ class NamingConfig(StudyConfig):
     type: Literal["vision.naming"] = "vision.naming"
     vectors: Path | None = Field(
         None,
-        description="table of text vectors: .npz with arrays `words` and `vectors`, or .parquet with columns `word` and "
-        "`vector`",
+        description="table of text vectors: .npz with arrays `words` and `vectors`, or .parquet with columns `word` "
+        "and `vector`",
     )
     text: ExtractorByType | None = Field(
         None, description="instead of a table, a model whose text tower makes them: {type: vision.open_clip, ...}"
