@@ -12,9 +12,9 @@ from torch import nn
 
 from omnisae_vision.fit import Shapes, likeness, names_in_common, shapes
 
-SECONDS = 12.0
-"""How long the search may take: it delays an error message."""
-FAR = 0.3
+SECONDS = 10.0
+"""How long each half of the search may take: it delays an error message."""
+FAR = 0.5
 """Likeness below which no model is called near."""
 
 
@@ -32,17 +32,17 @@ def nearest(found: Shapes, library: Library, asked: str, seconds: float = SECOND
     Of each family one model is compared by names; in the families that agree best, every model by names and shapes,
     those first whose names are like `asked`, until the time is over.
     """
-    until = time.monotonic() + seconds
     families = library.families()
     own = next((name for name, models in families.items() if asked in models), None)
     order = sorted(families, key=lambda name: name != own)
+    until = time.monotonic() + seconds
     agreeing: list[tuple[float, str]] = []
     for family in order:
-        known = _shapes(library, families[family][0])
+        known = _shapes(library, asked if family == own else min(families[family], key=len))
         agreeing.append((names_in_common(known, found) if known else 0.0, family))
         if time.monotonic() > until or (family == own and agreeing[-1][0] > 0.5):
             break
-    best = ("", 0.0)
+    best, until = ("", 0.0), time.monotonic() + seconds
     for model in _by_likeness(asked, [m for _, family in sorted(agreeing, reverse=True)[:2] for m in families[family]]):
         known = _shapes(library, model)
         if known and (now := likeness(known, found)) > best[1]:
@@ -56,7 +56,7 @@ def advice(found: Shapes, library: Library, asked: str) -> str:
     """The nearest model as a remedy."""
     best = nearest(found, library, asked)
     if best is None or best[0] == asked:
-        return f"none of the library's models comes nearer than {asked!r}: name the model it was saved from"
+        return f"no model was found that comes nearer than {asked!r}: name the model that the checkpoint was saved from"
     name, share = best
     return f"did you mean model: {name}? {share:.0%} of its tensors agree by name and shape"
 

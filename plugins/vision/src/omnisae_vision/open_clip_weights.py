@@ -161,6 +161,11 @@ def _load(model: nn.Module, weights: dict[str, Tensor], config: OpenClipConfig, 
         weights = _image_tower(model, weights)
     elif "positional_embedding" in weights and not hasattr(model, "positional_embedding"):
         weights = convert_to_custom_text_state_dict(weights)
+    if text and not any("token_embedding" in name or name.startswith("text.") for name in weights):
+        raise ConfigError(
+            f"the checkpoint {path} holds an image tower alone, and texts are to be encoded",
+            "name a checkpoint of the whole model, or leave out what needs its text tower (classes, names of latents)",
+        )
     resize_pos_embed(weights, model)
     own = shapes(model.state_dict() if text else {n: t for n, t in model.state_dict().items() if n.startswith(VISUAL)})
     for scale in ("logit_scale", "logit_bias"):

@@ -42,7 +42,7 @@ class TowerExtractor(ModuleExtractor):
 
     def __init__(self, config: "PicturesConfig", model: nn.Module, geometry: PictureGeometry) -> None:
         self.dtype = getattr(torch, config.dtype)
-        super().__init__(model.to(self.dtype), batch_size=config.batch_size, device=config.device)
+        super().__init__(_cast(model, self.dtype), batch_size=config.batch_size, device=config.device)
         self.config, self.geometry = config, geometry
         self._loss: losses.Loss | None = None
 
@@ -140,6 +140,14 @@ class TowerExtractor(ModuleExtractor):
                 "choose loss: none",
             )
         return found.float()
+
+
+def _cast(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The model with its real numbers in this dtype: `model.to` would make real ones of complex rotations as well."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point() and tensor.dtype != dtype:
+            tensor.data = tensor.data.to(dtype)
+    return model
 
 
 def warn_of_random_weights(model: str, remedy: str) -> None:

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from omnisae_vision.probing import Grid
 from omnisae_vision.towers import Roles, Stage, Tower, stage
 
+FRONT = (("cls", "cls_token"), ("dist", "dist_token"), ("register", "reg_token"))
+"""Special tokens in their order, and the parameters that hold them."""
 WIDTHS = ("embed_dim", "num_features")
 
 
@@ -33,11 +35,9 @@ def _grid(model: nn.Module) -> Grid | None:
 def _front(model: nn.Module) -> Roles:
     """The special tokens in front of the patches, in their order. One role, prefix, where they are of unknown kinds."""
     total = int(getattr(model, "num_prefix_tokens", 0) or 0)
-    held = [
-        ("cls", int(getattr(model, "cls_token", None) is not None)),
-        ("dist", int(getattr(model, "dist_token", None) is not None)),
-        ("register", int(t.shape[1]) if isinstance(t := getattr(model, "reg_token", None), Tensor) else 0),
-    ]
+    within = getattr(model, "embeds", model)  # NaFlex models keep them there
+    tensors = [(role, getattr(within, name, None)) for role, name in FRONT]
+    held = [(role, int(t.shape[1])) for role, t in tensors if isinstance(t, Tensor)]
     known = tuple((role, count) for role, count in held if count)
     if sum(count for _, count in known) == total:
         return known

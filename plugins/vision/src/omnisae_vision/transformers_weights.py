@@ -21,6 +21,11 @@ TOWERS = ("vision_tower", "vision_model", "visual", "vision_encoder", "image_enc
 """What vision-language models call their vision tower."""
 FOR_BACKBONES = ("out_features", "out_indices", "stage_names")
 """What of a configuration only backbones look at, and which follows from the rest."""
+ORDINARY = (
+    "vit", "dinov2", "dinov2_with_registers", "dinov3_vit", "siglip_vision_model", "clip_vision_model", "vit_mae",
+    "vit_msn", "beit", "deit", "data2vec-vision", "swin", "swinv2", "convnext", "convnextv2", "resnet",
+)  # fmt: skip
+"""Types of models among which the nearest is looked for."""
 SAVED = "name a folder saved by transformers"
 POOLER = re.compile(r"(^|\.)pooler\.")
 
@@ -170,7 +175,7 @@ def _tower_class(own: Any) -> Any:
         kind
         for name, kind in vars(module).items()
         if isinstance(kind, type) and getattr(kind, "config_class", None) is type(own)
-        if kind.__module__ == module.__name__ and not name.endswith("PreTrainedModel")
+        if kind.__module__ == module.__name__ and not re.search("PreTrainedModel$|With|For", name)
     ]
     return known[0] if len(known) == 1 else None
 
@@ -211,7 +216,7 @@ def _filled(kind: Any, own: Any, place: str, config: TransformersConfig, is_part
             f"the weights in {place} do not fit the {own.model_type} model: {'; '.join(words)}",
             "leave out extractor.settings that change the model's shape, or set weights: random"
             if config.settings
-            else _nearest(about, own, config),
+            else _nearest(set(model.state_dict()) - set(missing) | set(about["unexpected_keys"]), own),
         )
     return model
 
@@ -232,7 +237,7 @@ def _load(
                 weights_only=True,
                 **extra,
             )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # the library, and torch behind it, raise what they like
         raise ConfigError(
             f"the weights of {config.model!r} cannot be read: {first_lines(error)}",
             "check the network and the name" if place.startswith(HUB) else SAVED,
@@ -256,8 +261,25 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _nearest(about: Mapping[str, Any], own: Any, config: TransformersConfig) -> str:
-    return "the folder's config.json must be the one that the weights were saved with"
+def _nearest(found: set[str], own: Any) -> str:
+    """The type of model whose tensors are called most like those found, as a remedy."""
+    import transformers
+
+    best, kind = 0.5, None
+    for name in ORDINARY:
+        if name != own.model_type and name in transformers.CONFIG_MAPPING:
+            with torch.device("meta"):
+                known = transformers.AutoModel.from_config(transformers.CONFIG_MAPPING[name]()).state_dict()
+            one, other = _words(known), _words(found)
+            share = len(one & other) / max(len(one | other), 1)
+            best, kind = (share, name) if share > best else (best, kind)
+    words = "the folder's config.json must be the one that the weights were saved with"
+    return words if kind is None else f"the weights look like those of a {kind} model: {words}"
+
+
+def _words(names: Iterable[str]) -> set[str]:
+    """The words of which tensors' names are made: versions of the library nest them differently."""
+    return {word for name in names for word in name.split(".") if not word.isdigit()}
 
 
 def _some(names: Iterable[str]) -> str:
