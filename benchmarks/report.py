@@ -1,7 +1,7 @@
 """How long a report of 2,000 latents takes: `python benchmarks/report.py [--profile]`.
 
-Trains 4,096 latents on the world `shapes` so that more than 2,000 live, and builds the report of 2,000 with 16 top and 8
-random examples each, as `omnisae report` does. Prints seconds of the wall and of the processor.
+Trains 4,096 latents on the world `shapes` so that more than 2,000 live, and builds the report of 2,000 with 16 top and
+8 random examples each, as `omnisae report` does. Prints seconds of the wall and of the processor.
 """
 
 import argparse
