@@ -75,7 +75,8 @@ def _page(study: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "findings": [_line(finding) for finding in study["findings"]],
         "figures": [_figure(figure, folder) for figure in study["figures"]],
         "tables": [_table(title, rows) for title, rows in study["tables"].items() if rows],
-        "notes": [*study["notes"], *study["warnings"]],
+        "notes": study["notes"],
+        "warnings": study["warnings"],
         "measures": study["measures"],
     }
 
@@ -104,16 +105,25 @@ def _figure(figure: Mapping[str, str], folder: Path) -> dict[str, Any]:
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     more = f"{plural(len(rows) - MOST_ROWS, 'further row')} in {FILE}." if len(rows) > MOST_ROWS else ""
-    head = list(rows[0])
-    cells = [[_cell(row.get(key)) for key in head] for row in rows[:MOST_ROWS]]
+    shares = {key for key in rows[0] if _are_shares([row.get(key) for row in rows])}
+    cells = [[_cell(row.get(key), key in shares) for key in rows[0]] for row in rows[:MOST_ROWS]]
+    head = [{"name": key, "number": cell["number"]} for key, cell in zip(rows[0], cells[0], strict=True)]
     return {"title": title, "head": head, "rows": cells, "more": more}
 
 
-def _cell(value: Any) -> dict[str, Any]:
+def _are_shares(values: Sequence[Any]) -> bool:
+    """Whether a column holds numbers between −1 and 1 only: they stand below each other with equal decimals."""
+    known = [value for value in values if value is not None]
+    return all(isinstance(value, float) and -1 <= value <= 1 for value in known)
+
+
+def _cell(value: Any, is_share: bool) -> dict[str, Any]:
     if value is None:
         return {"text": DASH, "number": True}
     if isinstance(value, bool):
         return {"text": "yes" if value else "no", "number": False}
     if isinstance(value, int):
         return {"text": whole(value), "number": True}
-    return {"text": short(value), "number": True} if isinstance(value, float) else {"text": str(value), "number": False}
+    if isinstance(value, float):
+        return {"text": share(value) if is_share else short(value), "number": True}
+    return {"text": str(value), "number": False}

@@ -18,6 +18,9 @@ from omnisae.studies.study import Finding, Findings, Material, Measure, Study
 MATCHINGS = 32
 """Random matchings whose mean is the control of the overlap of examples."""
 
+AGAIN = 0.7
+"""Cosine above which a latent counts as found again."""
+
 
 @dataclass(frozen=True)
 class Dictionary:
@@ -105,7 +108,7 @@ class Agreement(Study):
     def _findings(self, matches: Sequence[Match], random: np.random.Generator) -> list[Finding]:
         cosine, jaccard = (np.concatenate([getattr(m, name) for m in matches]) for name in ("cosine", "jaccard"))
         known = jaccard[~np.isnan(jaccard)]
-        again = (cosine > 0.9) * 1.0
+        again = (cosine > AGAIN) * 1.0
         noise = float(np.mean([m.random_cosine for m in matches]))
         found = [
             Finding(
@@ -118,7 +121,7 @@ class Agreement(Study):
                 kind="share",
             ),
             Finding(
-                "Found again (cosine above 0.9)",
+                f"Found again (cosine above {AGAIN})",
                 float(again.mean()),
                 len(again),
                 float(np.mean([m.random_again for m in matches])),
@@ -177,7 +180,7 @@ def match(mine: Dictionary, other: Dictionary, random: np.random.Generator) -> M
         cosine=cosine,
         jaccard=jaccard(mine.tops[one], other.tops[two]),
         random_cosine=float(by_chance.mean()),
-        random_again=float((by_chance > 0.9).mean()),
+        random_again=float((by_chance > AGAIN).mean()),
         random_jaccard=float(np.concatenate(known).mean()) if any(map(len, known)) else float("nan"),
     )
 

@@ -56,13 +56,14 @@ class CorporaConfig(StudyConfig):
     column: str = Field(description="the column, or binary concept (no, yes), that tells the corpora apart")
     a: str | None = Field(None, description="its class that is the first corpus; none: the first of two")
     b: str | None = Field(None, description="its class that is the second corpus; none: the second of two")
+    least: int = Field(5, gt=0, description="test examples in which a latent must fire to be compared")
     draws: int = Field(200, ge=20, description="bootstrap draws of examples behind each interval")
     permutations: int = Field(99, ge=19, description="shuffles of the corpora behind the control")
 
     def build(self) -> "Study":
         from omnisae.studies.corpora import Corpora
 
-        return Corpora(self.column, self.a, self.b, self.draws, self.permutations)
+        return Corpora(self.column, self.a, self.b, self.least, self.draws, self.permutations)
 
 
 class OutliersConfig(StudyConfig):

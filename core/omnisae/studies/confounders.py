@@ -21,12 +21,14 @@ LEAST = 5
 
 @dataclass(frozen=True)
 class Association:
-    """How strongly every list goes with a confounder on TEST (0 none, 1 entirely), its p and its q."""
+    """How strongly every list goes with a confounder on TEST (0 none, 1 entirely), its p and its q; `chance` is the
+    mean under permuted labels, `followed` how many lists would clear the bar of following it by that chance."""
 
     strength: Float[np.ndarray, " list"]
     p: Float[np.ndarray, " list"]
     q: Float[np.ndarray, " list"]
     chance: Float[np.ndarray, " list"]
+    followed: float
 
 
 class Confounders(Study):
@@ -53,14 +55,14 @@ class Confounders(Study):
     def study(self, material: Material) -> Findings:
         rows = material.rows(TEST)
         found = [column(material, name) for name in self.columns]
-        known = {one.name: self._associate(material, one, rows) for one in found}
         findings_of = {
             name: label for name, label in concepts(material, self.names) if name.split("=")[0] not in self.columns
         }
         told = {name: _leans(material, rows, label[rows]) for name, label in findings_of.items()}
-        known = _with_q(known)
-        follows = self._follows(known, told, len(material.postings.poles))
-        table, warnings = self._by_concept(material, found, known, findings_of, told, rows)
+        rival = self._rival(told, len(material.postings.poles))
+        known = _with_q({one.name: self._associate(material, one, rows, rival) for one in found})
+        follows = self._follows(known, rival)
+        table, warnings = self._by_concept(material, found, known, findings_of, rows)
         return Findings(
             findings=self._findings(known, follows, table),
             measures=[
@@ -75,7 +77,15 @@ class Confounders(Study):
             notes=[] if table else ["No concept has enough examples on both sides: only associations are shown."],
         )
 
-    def _associate(self, material: Material, one: Column, rows: Int[np.ndarray, " row"]) -> Association:
+    def _rival(self, told: dict[str, Float[np.ndarray, " list"]], lists: int) -> Float[np.ndarray, " list"]:
+        """Every list's strongest association with a concept; NaN would beat nothing, so it is 0."""
+        if not told:
+            return np.zeros(lists)
+        return np.asarray(np.nan_to_num(np.abs(np.stack(list(told.values())))).max(axis=0))
+
+    def _associate(
+        self, material: Material, one: Column, rows: Int[np.ndarray, " row"], rival: Float[np.ndarray, " list"]
+    ) -> Association:
         """Strengths with p-values; NaN for lists that are silent on the examples of which the confounder is known."""
         rows = rows[one.known[rows]]
         values = one.values[rows]
@@ -89,6 +99,7 @@ class Confounders(Study):
         shuffles = np.stack(list(permutations(material, rows, self.permutations, random)), axis=1)
         lists = len(material.postings.poles)
         strength, p, chance = np.full(lists, np.nan), np.full(lists, np.nan), np.full(lists, np.nan)
+        followed, bar = 0.0, np.maximum(rival, self.least)
         for part, found in blocks(material.strengths, rows):
             ranks = centred_ranks(found) if one.classes else unit_ranks(found)
             observed, null = _strength(ranks, labels, bool(one.classes)), np.zeros((found.shape[1], self.permutations))
@@ -100,20 +111,17 @@ class Confounders(Study):
                 fires, (1 + (null >= observed[:, None] - 1e-12).sum(axis=1)) / (1 + self.permutations), np.nan
             )
             chance[part] = np.where(fires, null.mean(axis=1), np.nan)
-        return Association(strength, p, np.full(lists, np.nan), chance)
+            followed += float((null[fires] > bar[part][fires, None]).mean(axis=1).sum())
+        return Association(strength, p, np.full(lists, np.nan), chance, followed)
 
-    def _follows(
-        self, known: dict[str, Association], told: dict[str, Float[np.ndarray, " list"]], lists: int
-    ) -> list[str]:
+    def _follows(self, known: dict[str, Association], rival: Float[np.ndarray, " list"]) -> list[str]:
         """For every list the confounder it goes with most, where that is sure, strong, and more than any concept."""
-        rival = np.nanmax(np.abs(np.stack(list(told.values()))), axis=0) if told else np.zeros(lists)
-        rival = np.nan_to_num(rival)
         names = list(known)
         strength = np.stack([np.nan_to_num(known[name].strength) for name in names])
         sure = np.stack([known[name].q <= self.q for name in names])
         flagged = np.where(sure & (strength >= self.least) & (strength > rival), strength, 0.0)
         best = flagged.argmax(axis=0)
-        return [names[best[i]] if flagged[best[i], i] > 0 else "" for i in range(lists)]
+        return [names[one] if flagged[one, i] > 0 else "" for i, one in enumerate(best)]
 
     def _by_concept(
         self,
@@ -121,7 +129,6 @@ class Confounders(Study):
         found: Sequence[Column],
         known: dict[str, Association],
         labels: dict[str, Float[np.ndarray, " example"]],
-        told: dict[str, Float[np.ndarray, " list"]],
         rows: Int[np.ndarray, " row"],
     ) -> tuple[list[dict[str, Any]], list[str]]:
         """A row for each concept's best latent (chosen on SELECT) and confounder, and what to warn of."""
@@ -160,11 +167,14 @@ class Confounders(Study):
         return table, warnings
 
     def _flag(self, known: Association, best: int, plain: tuple[float, int], within: tuple[float, int]) -> bool:
-        """Whether what the latent tells of the concept is mostly what it tells of the confounder: a sure association,
-        and less than half of the AUROC's distance from chance left within strata."""
+        """Whether what the latent tells of the concept is mostly what it tells of the confounder: a sure association
+        with either, and less than half of the AUROC's distance from chance left within strata."""
         if not (known.q[best] <= self.q and known.strength[best] >= self.least) or within[1] == 0:
             return False
-        return abs(plain[0] - 0.5) > 0.05 and (within[0] - 0.5) * np.sign(plain[0] - 0.5) < abs(plain[0] - 0.5) / 2
+        return (
+            2 * abs(plain[0] - 0.5) >= self.least
+            and (within[0] - 0.5) * np.sign(plain[0] - 0.5) < abs(plain[0] - 0.5) / 2
+        )
 
     def _findings(
         self, known: dict[str, Association], follows: Sequence[str], table: Sequence[dict[str, Any]]
@@ -179,6 +189,8 @@ class Confounders(Study):
                     f"Latents that follow {name}",
                     float(sum(word == name for word in follows)),
                     int(living.sum()),
+                    one.followed,
+                    "as many clear its bars, but for q, with permuted labels",
                     kind="count",
                     remark=f"{int((one.q <= self.q).sum())} go with it at q ≤ {self.q:g}",
                 )
@@ -258,7 +270,7 @@ def _with_q(known: dict[str, Association]) -> dict[str, Association]:
     """q-values over all lists and confounders together."""
     q = np.split(benjamini_hochberg(np.concatenate([one.p for one in known.values()])), len(known))
     return {
-        name: Association(one.strength, one.p, mine, one.chance)
+        name: Association(one.strength, one.p, mine, one.chance, one.followed)
         for (name, one), mine in zip(known.items(), q, strict=True)
     }
 

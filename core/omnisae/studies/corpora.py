@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from omnisae.errors import DatasetError
 from omnisae.extract.split import TEST
@@ -27,6 +27,11 @@ class Energies:
     tokens: Float[np.ndarray, " row"]
     second: Bool[np.ndarray, " row"]
 
+    @property
+    def fires(self) -> Int[np.ndarray, " list"]:
+        """In how many of these examples each list fires."""
+        return np.asarray((self.squares > 0).sum(axis=0)).ravel()
+
     def shares(self, weight: Float[np.ndarray, "draw row"], second: Float[np.ndarray, "draw row"]) -> np.ndarray:
         """δ of every draw and list: E_b / (E_a + E_b), each the energy a token of its corpus; NaN where both are 0.
         `second` is 1 for the rows of the second corpus, `weight` how often each row counts."""
@@ -47,8 +52,9 @@ class Corpora(Study):
         "and near 1 where it has too much of it (Bohacek et al. 2025, conceptual blind spots)."
     )
 
-    def __init__(self, column: str, a: str | None, b: str | None, draws: int, permutations: int) -> None:
-        self.column, self.a, self.b, self.draws, self.permutations = column, a, b, draws, permutations
+    def __init__(self, column: str, a: str | None, b: str | None, least: int, draws: int, permutations: int) -> None:
+        self.column, self.a, self.b, self.least = column, a, b, least
+        self.draws, self.permutations = draws, permutations
 
     def study(self, material: Material) -> Findings:
         first, second = self._names(material)
@@ -65,6 +71,7 @@ class Corpora(Study):
         energy = Energies(energies(material.postings).tocsr()[rows], tokens_of(material.postings)[rows] * 1.0, marked)
         random = generator(material, "corpora")
         ones = np.ones((1, len(rows)))
+        enough = energy.fires >= self.least
         share = energy.shares(ones, marked[None].astype(np.float64))[0]
         drawn = energy.shares(weights(material, rows, self.draws, random), marked[None].astype(np.float64))
         null = np.stack(
@@ -73,19 +80,27 @@ class Corpora(Study):
                 for order in permutations(material, rows, self.permutations, random)
             ]
         )
+        for values in (share[None], drawn, null):
+            values[:, ~enough] = np.nan
         if np.isnan(share).all():
-            raise DatasetError("no latent fires on a test example of either corpus", "train the autoencoder longer")
+            raise DatasetError(
+                f"no latent fires in {self.least} test examples of the two corpora",
+                "ask for fewer (`least`), or train longer",
+            )
         low, high = _ends(drawn)
         return Findings(
             findings=self._findings(share, drawn, null, low, high, second),
             measures=[
                 Measure(f"share of {second}", share, f"δ: its energy a token in {second} over that in both", "share"),
-                Measure(f"share of {second}, low", low, "lower end of the 95 % bootstrap interval of δ", "share"),
-                Measure(f"share of {second}, high", high, "upper end of the 95 % bootstrap interval of δ", "share"),
+                Measure(f"share of {second} (low)", low, "lower end of the 95 % bootstrap interval of δ", "share"),
+                Measure(f"share of {second} (high)", high, "upper end of the 95 % bootstrap interval of δ", "share"),
             ],
             figures=[self._figure(share, null, first, second)],
             tables=_tables(material, share, low, high, first, second, energy),
-            notes=[f"{int((~marked).sum())} test examples are {first}, {int(marked.sum())} are {second}."],
+            notes=[
+                f"{int((~marked).sum())} test examples are {first}, {int(marked.sum())} are {second}. Latents that fire "
+                f"in fewer than {self.least} of them are left out."
+            ],
         )
 
     def _names(self, material: Material) -> tuple[str, str]:

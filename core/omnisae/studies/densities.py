@@ -40,7 +40,7 @@ def densities(
         up = TOP + (HEIGHT - TOP - BOTTOM) * (1 - curve / top)
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, up, strict=True))
         parts.append(f'<polyline points="{path}" fill="none" style="{STROKES[number]}"/>')
-        parts.append(_legend(number, f"{name} (n = {len(known[name])})"))
+        parts.append(_legend(number, name))
     middles = ", ".join(f"{name}: median {np.median(v):.3g}, n = {len(v)}" for name, v in known.items() if len(v))
     alt = f"{title}. {middles}."
     head = f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" style="aspect-ratio:{WIDTH}/{HEIGHT}" role="img" '

@@ -15,7 +15,6 @@ from omnisae.studies.pooled import Pool
 from omnisae.studies.resample import generator, interval, members
 from omnisae.studies.study import Finding, Findings, Material, Study
 
-FAMILIES = ("latents", "neurons", "components")
 Score = tuple[float, float]
 """AUROC and accuracy on TEST."""
 
@@ -45,7 +44,12 @@ class Probing(Study):
             )
         return Findings(
             findings=self._findings(material, table),
-            tables={"AUROC on test examples, by concept": table},
+            tables={
+                f"{score} on test examples, by concept": [
+                    {key: row[key] for key in ("concept", "positives on test")} | row[score] for row in table
+                ]
+                for score in ("AUROC", "Accuracy")
+            },
             notes=[f"Codes and activations are pooled over an example's tokens by their {self.pool}."],
         )
 
@@ -76,24 +80,29 @@ class Probing(Study):
         sides: Mapping[str, tuple[Any, Any]],
         folds: Int[np.ndarray, " row"],
     ) -> dict[str, Any]:
-        """One row of the table: the AUROC of every probe. Examples of which the concept is unknown are left out."""
+        """The AUROC and accuracy of every probe. Examples of which the concept is unknown are left out."""
         known, judged = ~np.isnan(select), ~np.isnan(test)
         truth, wanted = select[known] == 1, test[judged] == 1
-        row: dict[str, Any] = {"concept": name, "positives on test": int(wanted.sum())}
-        accuracy: dict[str, float] = {"majority": float(max(wanted.mean(), 1 - wanted.mean()))}
+        order = {
+            family: np.argsort(-probes.differences(one[known], truth), kind="stable")
+            for family, (one, _) in sides.items()
+        }
+        best = ", ".join(str(material.postings.poles.name(int(i))) for i in order["latents"][:3])
+        scores: dict[str, Score] = {}
         for family, (one, other) in sides.items():
-            order = np.argsort(-probes.differences(one[known], truth), kind="stable")
             for k in self.k:
-                score = _probe(one[known], other[judged], order[:k], truth, wanted)
-                row[f"{k} {family}"], accuracy[f"{k} {family}"] = score
-            if family == "latents":
-                row["best latents"] = ", ".join(str(material.postings.poles.name(int(i))) for i in order[:3])
+                scores[few(k, family)] = _probe(one[known], other[judged], order[family][:k], truth, wanted)
         for family in ("latents", "neurons"):
             one, other = sides[family]
             strength = probes.choose_strength(one[known], truth, folds[known])
-            probe = probes.fit(one[known], truth, strength)
-            row[f"all {family}"], accuracy[f"all {family}"] = probes.judge(probe, other[judged], wanted)
-        return row | {f"accuracy, {key}": value for key, value in accuracy.items()}
+            scores[f"all {family}"] = probes.judge(probes.fit(one[known], truth, strength), other[judged], wanted)
+        majority = float(max(wanted.mean(), 1 - wanted.mean()))
+        return {
+            "concept": name,
+            "positives on test": int(wanted.sum()),
+            "AUROC": {"best latents": best} | {key: score[0] for key, score in scores.items()},
+            "Accuracy": {"majority": majority} | {key: score[1] for key, score in scores.items()},
+        }
 
     def _findings(self, material: Material, table: Sequence[Mapping[str, Any]]) -> list[Finding]:
         """Means over the concepts, with intervals by drawing concepts again."""
@@ -102,13 +111,18 @@ class Probing(Study):
         for k in self.k:
             for family, noun in (("neurons", "the model's neurons"), ("components", "principal components")):
                 against = f"{k} of {noun}, chosen alike"
-                found.append(_mean(table, f"{k} latents", f"{k} {family}", against, random, f", against {family}"))
+                found.append(_mean(table, few(k, "latents"), few(k, family), against, random, f", against {family}"))
         whole = "a linear probe on the model's own activations"
         found.append(_mean(table, "all latents", "all neurons", whole, random, ""))
         for k in self.k:
-            found.append(_accuracy(table, f"{k} latents", random))
+            found.append(_accuracy(table, few(k, "latents"), random))
         found.append(_accuracy(table, "all latents", random))
         return found
+
+
+def few(k: int, family: str) -> str:
+    """`1 latent`, `4 latents`."""
+    return f"{k} {family if k != 1 else family[:-1]}"
 
 
 def _probe(
@@ -125,7 +139,7 @@ def _probe(
 def _mean(
     table: Sequence[Mapping[str, Any]], mine: str, other: str, against: str, random: np.random.Generator, what: str
 ) -> Finding:
-    values, controls = (np.array([row[key] for row in table]) for key in (mine, other))
+    values, controls = (np.array([row["AUROC"][key] for row in table]) for key in (mine, other))
     low, high = interval(values, random)
     gap = values - controls
     ends = interval(gap, random)
@@ -145,7 +159,7 @@ def _mean(
 
 
 def _accuracy(table: Sequence[Mapping[str, Any]], mine: str, random: np.random.Generator) -> Finding:
-    values, always = (np.array([row[f"accuracy, {key}"] for row in table]) for key in (mine, "majority"))
+    values, always = (np.array([row["Accuracy"][key] for row in table]) for key in (mine, "majority"))
     low, high = interval(values, random)
     against = "always saying what is more frequent"
     return Finding(

@@ -64,7 +64,7 @@ def test_p_values_of_confounders_are_uniform_under_the_null(room, tmp_path):
         labels = {"site": random.choice(["a", "b", "c"], 60).tolist()}
         material = room.material(tmp_path / str(seed), codes, labels=labels, seed=seed)
         study = ConfoundersConfig(columns=("site",), permutations=99).build()
-        p.append(float(study._associate(material, column(material, "site"), material.rows(TEST)).p[0]))
+        p.append(float(study._associate(material, column(material, "site"), material.rows(TEST), np.zeros(2)).p[0]))
     assert kstest(p, "uniform").pvalue > 0.01
 
 

@@ -36,7 +36,7 @@ def test_what_a_corpus_lacks_and_what_it_has_too_much_of_is_found(room, answer, 
     assert less.control < 0.05
     assert less.p <= 0.02
     assert found.tables["Most suppressed in made"][0]["latent"] == "0"
-    inside = (measures["share of made, low"][2:] <= 0.5) & (measures["share of made, high"][2:] >= 0.5)
+    inside = (measures["share of made (low)"][2:] <= 0.5) & (measures["share of made (high)"][2:] >= 0.5)
     assert inside.mean() >= 0.7
 
 

@@ -25,7 +25,7 @@ def probing_room(room, folder, n=240):
 def test_one_latent_tells_a_planted_concept_and_no_neuron_does(room, answer, tmp_path):
     material = probing_room(room, tmp_path)
     found, told, _ = answer(ProbingConfig(concepts=("planted",)), material)
-    one = told["AUROC, 1 latents, against neurons"]
+    one = told["AUROC, 1 latent, against neurons"]
     assert one.value == 1.0
     assert one.control < 0.95
     assert told["AUROC, all latents"].control > 0.97  # the whole of the activations tells it
