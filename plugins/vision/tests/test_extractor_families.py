@@ -5,6 +5,9 @@ the picture must move the token of that very cell the most. Models with overlapp
 beside it.
 """
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -234,3 +237,46 @@ def test_tokens_in_another_order_are_refused(folder, model, settings, at, reason
     with pytest.raises(HookError) as caught:
         extractor.resolve([HookConfig(at=at)])
     assert reason in caught.value.problem or "choose the tensor by `select`" in caught.value.remedy
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "domains" / "vision-models.md"
+STAGED = {"depths": [1, 1], "image_size": 64}
+CNN = {**STAGED, "hidden_sizes": [8, 16], "num_stages": 2}
+WINDOWS = {**STAGED, "embed_dim": 8, "num_heads": [1, 1], "window_size": 8}
+NAFLEX = {**{key: value for key, value in BERTLIKE.items() if key != "image_size"}, "num_patches": 16}
+SETTINGS = {"dinov2": PATCHES, "dinov2_with_registers": PATCHES, "siglip2_vision_model": NAFLEX, "swin": WINDOWS,
+            "swinv2": WINDOWS, "convnext": CNN, "convnextv2": CNN}  # fmt: skip
+OPEN_CLIP = {"ViT-B-16": VISION, "RN50": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8}}
+THIN_TIMM = {"vit": THIN, "swin": {"embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1)}}
+
+
+def rows():
+    """Library, model, and the paths of the page's table with what is selected of them."""
+    table = PAGE.read_text().split("<!-- paths -->")[1].split("<!-- end -->")[0]
+    for line in table.strip().splitlines()[2:]:
+        library, models, *paths = (cell.strip() for cell in line.strip("|").split("|"))
+        for model in re.findall(r"`([^`]+)`", models):
+            whole = [pytest.mark.slow] if library == "open_clip" and model not in OPEN_CLIP else []
+            found = [tuple(re.findall(r"`([^`]+)`", path)) for path in paths if path]
+            yield pytest.param(library, model, found, marks=whole)
+
+
+@pytest.mark.parametrize(
+    ("library", "model", "paths"), rows(), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_the_documented_paths_are_there(folder, library, model, paths):
+    if library != "timm":
+        pytest.importorskip(library, reason=f"{library} is not installed")
+    if library == "timm":
+        arguments = THIN_TIMM.get(model.partition("_")[0], {})
+        config = TimmConfig(model=model, arguments=arguments, device="cpu")
+    elif library == "open_clip":
+        arguments = {"embed_dim": 16, "vision_cfg": OPEN_CLIP[model]} if model in OPEN_CLIP else {}
+        config = OpenClipConfig(model=model, arguments=arguments, device="cpu")
+    else:
+        config = TransformersConfig(model=model, settings=SETTINGS.get(model, BERTLIKE), device="cpu")
+    extractor = config.build(folder)
+    for path, *select in paths:
+        chosen = (0,) if select else ()
+        (point,) = extractor.resolve([HookConfig(at=path.replace("N", "1"), select=chosen)])
+        assert point.width > 0
