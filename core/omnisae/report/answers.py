@@ -1,6 +1,7 @@
 """What the studies found, as the report shows it: a page of answers, columns and lines for every latent."""
 
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from omnisae.studies.ask import FIGURES, FILE, LATENTS
 WRITE = {"share": share, "signed": signed, "count": whole, "raw": short, "chance": chance}
 MOST_ROWS = 200
 """Rows of a study's own table that its page shows; the rest stands in studies.json."""
+LATENT_COLUMNS = ("latent", "best latent")
+"""Columns of a study's table that name one latent, as pages do: 17, or 17+ and 17- where codes are signed."""
+LATENT_NAME = re.compile(r"\d+[+-]?")
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,16 @@ def _figure(figure: Mapping[str, str], folder: Path) -> dict[str, Any]:
 def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     more = f"{plural(len(rows) - MOST_ROWS, 'further row')} in {FILE}." if len(rows) > MOST_ROWS else ""
     shares = {key for key in rows[0] if _are_shares([row.get(key) for row in rows])}
-    cells = [[_cell(row.get(key), key in shares) for key in rows[0]] for row in rows[:MOST_ROWS]]
+    cells = [
+        [_cell(row.get(key), key in shares) | _link(key, row.get(key)) for key in rows[0]] for row in rows[:MOST_ROWS]
+    ]
     head = [{"name": key, "number": cell["number"]} for key, cell in zip(rows[0], cells[0], strict=True)]
     return {"title": title, "head": head, "rows": cells, "more": more}
+
+
+def _link(key: str, value: Any) -> dict[str, str]:
+    """Where a cell leads: a latent's own page."""
+    return {"link": f"latent.html#{value}" if key in LATENT_COLUMNS and LATENT_NAME.fullmatch(str(value)) else ""}
 
 
 def _are_shares(values: Sequence[Any]) -> bool:

@@ -39,7 +39,7 @@ class Full(Study):
 
     def study(self, material):
         random = np.random.default_rng(0)
-        lists = len(material.postings.poles)
+        lists, signed = len(material.postings.poles), material.postings.poles.signed
         values = random.beta(2, 5, lists)
         values[3] = np.nan
         drawn = densities(
@@ -60,8 +60,9 @@ class Full(Study):
             figures=[drawn, Figure("image/png", PNG, "A pixel, n = 1.", "one pixel", "A picture")],
             tables={
                 "By question": [
-                    {"question": HOSTILE, "fractions": 3, "mean": 0.25, "best": float("nan"), "sure": True}
-                    for _ in range(210)
+                    {"question": HOSTILE, "latent": f"{i % 28}{'+' * signed}", "n": 3, "mean": 0.25,
+                     "best": float("nan"), "sure": True}
+                    for i in range(210)
                 ]
             },
             notes=["Three fractions of two questions.", HOSTILE],
@@ -110,6 +111,7 @@ def test_every_part_of_an_answer_is_on_the_page(report):
     assert '<svg class="chart"' in text
     assert re.search(r'<img src="studies/\w+\.png" alt="one pixel"', text)
     assert (report / "studies").is_dir()
+    assert re.search(r'<a href="latent.html#3\+?">3\+?</a>', text)
 
 
 def test_nothing_that_a_study_says_is_markup(report):
