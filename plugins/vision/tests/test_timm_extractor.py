@@ -226,8 +226,9 @@ def test_a_checkpoint_of_another_model(tmp_path):
     weights = build_model(TimmConfig(**VIT)).model.state_dict()
     save_file(weights, tmp_path / "a.safetensors")
     other = {**VIT, "arguments": {**TINY, "depth": 3}}
-    with pytest.raises(ConfigError, match="does not fit the model"):
+    with pytest.raises(ConfigError, match=r"does not fit the model .*: 12 are missing: blocks\.2\.") as caught:
         build_model(TimmConfig(**other, checkpoint=str(tmp_path / "a.safetensors")))
+    assert caught.value.remedy.startswith("mend extractor.arguments")
 
 
 def test_random_weights_are_the_same_in_every_process():

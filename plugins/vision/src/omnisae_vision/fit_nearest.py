@@ -14,6 +14,8 @@ from omnisae_vision.fit import Shapes, likeness, names_in_common, shapes
 
 SECONDS = 10.0
 """How long each half of the search may take: it delays an error message."""
+NEAR = 0.97
+"""Likeness with which the search is content: heads differ in their classes, positions in the picture's size."""
 FAR = 0.5
 """Likeness below which no model is called near."""
 
@@ -47,7 +49,7 @@ def nearest(found: Shapes, library: Library, asked: str, seconds: float = SECOND
         known = _shapes(library, model)
         if known and (now := likeness(known, found)) > best[1]:
             best = (model, now)
-        if best[1] == 1.0 or time.monotonic() > until:
+        if best[1] > NEAR or time.monotonic() > until:
             break
     return best if best[1] >= FAR else None
 

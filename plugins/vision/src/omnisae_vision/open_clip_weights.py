@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from omnisae.errors import ConfigError, PluginError, did_you_mean
-from omnisae_vision.fit import compare, shapes, without_common_word
-from omnisae_vision.fit_nearest import Library, advice
+from omnisae_vision.fit import compare, likeness, shapes, without_common_word
+from omnisae_vision.fit_nearest import FAR, Library, advice
 from omnisae_vision.fit_read import first_lines, read
 from omnisae_vision.plugin import OpenClipConfig
 
@@ -174,11 +174,12 @@ def _load(model: nn.Module, weights: dict[str, Tensor], config: OpenClipConfig, 
     misfit = compare(own, shapes(weights))
     if misfit:
         found = shapes({name.removeprefix(VISUAL): t for name, t in weights.items() if name.startswith(VISUAL)})
-        raise ConfigError(
-            f"the checkpoint {path} does not fit the model {config.model!r}: {misfit}",
-            advice(found, Library(_families, _any_visual), config.model)
-            + "; extractor.arguments sets what differs within one model, e.g. {vision_cfg: {layers: 6}}",
-        )
+        if (config.arguments or config.image_size is not None) and likeness(own, shapes(weights)) > FAR:
+            remedy = "mend extractor.arguments and extractor.image_size: the checkpoint's model had others"
+        else:
+            remedy = advice(found, Library(_families, _any_visual), config.model)
+            remedy += "; extractor.arguments sets what differs within one model, e.g. {vision_cfg: {layers: 6}}"
+        raise ConfigError(f"the checkpoint {path} does not fit the model {config.model!r}: {misfit}", remedy)
     model.load_state_dict(weights, strict=text)
 
 

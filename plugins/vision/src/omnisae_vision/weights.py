@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from omnisae.errors import ConfigError, did_you_mean
 from omnisae_vision import world
-from omnisae_vision.fit import Misfit, compare, shapes, without_common_word
-from omnisae_vision.fit_nearest import Library, advice
+from omnisae_vision.fit import Misfit, compare, likeness, shapes, without_common_word
+from omnisae_vision.fit_nearest import FAR, Library, advice
 from omnisae_vision.fit_read import first_lines, read
 from omnisae_vision.plugin import TimmConfig
 
@@ -87,12 +87,16 @@ def _misfit(
     config: TimmConfig, path: Path, weights: Mapping[str, Tensor], arguments: Mapping[str, Any], error: Exception
 ) -> ConfigError:
     """Which tensors do not fit, and which model they come nearest to."""
-    found = shapes(weights)
-    misfit: Misfit = compare(shapes(_bare(config, arguments).state_dict()), found)
+    own, found = shapes(_bare(config, arguments).state_dict()), shapes(weights)
+    misfit: Misfit = compare(own, found)
+    asked = config.arguments or config.image_size is not None
+    if asked and likeness(own, found) > FAR:
+        remedy = "mend extractor.arguments and extractor.image_size: the checkpoint's model had others"
+    else:
+        remedy = advice(found, Library(_families, _any_model), config.model.partition(".")[0])
+        remedy += "; extractor.arguments sets what differs within one model, e.g. {num_classes: 10}"
     return ConfigError(
-        f"the checkpoint {path} does not fit the model {config.model!r}: {misfit or first_lines(error)}",
-        advice(found, Library(_families, _any_model), config.model.partition(".")[0])
-        + "; extractor.arguments sets what differs within one model, e.g. {num_classes: 10}",
+        f"the checkpoint {path} does not fit the model {config.model!r}: {misfit or first_lines(error)}", remedy
     )
 
 
