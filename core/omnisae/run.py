@@ -56,6 +56,7 @@ class Run:
     def keys(self) -> dict[str, str]:
         """The content key of each stage: a hash of its own settings and of the key of the stage before it."""
         config, tokens = self.config, self.config.tokens
+        _ = self.split  # a split that is refused must be so before hours of extraction
         keys = {}
         keys["extract"] = content_key(
             {

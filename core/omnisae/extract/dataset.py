@@ -54,6 +54,13 @@ class Dataset(ABC):
         """The columns that `groups` knows."""
         return ()
 
+    def must_split_by(self) -> str | None:
+        """The column of `groups` whose groups no split may divide (patient, user), whatever the config says.
+
+        None: any split will do. A split by another column, or by example, is refused where it divides one of them.
+        """
+        return None
+
     def embeddings(self) -> Mapping[str, Float[np.ndarray, "example 2"]]:
         """Maps of the examples onto a plane which the dataset brings along, by name."""
         return {}
