@@ -1,5 +1,8 @@
 """The extractor of open_clip's image towers, and its text tower."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -283,3 +286,17 @@ def test_zero_shot_answers_need_no_labels_to_be_compared_with_themselves(dataset
     finally:
         handle.remove()
     assert (moved > extractor.loss(rows, inputs)).all()
+
+
+def test_nothing_is_logged_and_no_logging_set_up(dataset):
+    """open_clip's first warning would give the whole program a handler of its own."""
+    code = (
+        "import logging, warnings; warnings.simplefilter('ignore')\n"
+        "from omnisae_vision.plugin import OpenClipConfig\n"
+        "from omnisae_vision.open_clip_weights import build\n"
+        f"build(OpenClipConfig(model='ViT-B-16', arguments={THIN!r}))\n"
+        "print(logging.root.handlers)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
+    assert not said.stderr

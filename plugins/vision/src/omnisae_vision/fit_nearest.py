@@ -66,7 +66,7 @@ def advice(found: Shapes, library: Library, asked: str) -> str:
 def _shapes(library: Library, name: str) -> Shapes | None:
     """Shapes of a model that takes no memory; None where it cannot be built so."""
     try:
-        with _silent(), torch.device("meta"):
+        with silent(), torch.device("meta"):
             return shapes(library.build(name).state_dict())
     except Exception:  # a model that needs what is not installed, or cannot be made without memory
         return None
@@ -77,11 +77,16 @@ def _by_likeness(asked: str, models: Iterable[str]) -> Iterator[str]:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Libraries tell that models have random weights, which is meant here."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
+def silent() -> Iterator[None]:
+    """Libraries log that models have random weights, which is meant here, or told by the extractor itself.
+
+    The handler keeps their first word from setting up logging for the whole program.
+    """
+    before, nobody = logging.root.manager.disable, logging.NullHandler()
+    logging.disable(logging.ERROR)
+    logging.root.addHandler(nobody)
     try:
         yield
     finally:
         logging.disable(before)
+        logging.root.removeHandler(nobody)

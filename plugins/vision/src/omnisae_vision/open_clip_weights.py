@@ -1,8 +1,6 @@
 """Building open_clip models: image tower alone where that will do, or both towers, with weights or without."""
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from torch import Tensor, nn
 
 from omnisae.errors import ConfigError, PluginError, did_you_mean
 from omnisae_vision.fit import compare, likeness, shapes, without_common_word
-from omnisae_vision.fit_nearest import FAR, Library, advice
+from omnisae_vision.fit_nearest import FAR, Library, advice, silent
 from omnisae_vision.fit_read import first_lines, read
 from omnisae_vision.plugin import OpenClipConfig
 
@@ -97,7 +95,7 @@ def _create(config: OpenClipConfig, whole: bool) -> nn.Module:
     open_clip = library()
     arguments = _arguments(config, whole)
     # Without weights the model is random: seeded, so that every process and every run sees the same one.
-    with torch.random.fork_rng(devices=[]), _quiet():
+    with torch.random.fork_rng(devices=[]), silent():
         torch.manual_seed(0)
         try:
             model: nn.Module = open_clip.create_model(
@@ -211,14 +209,3 @@ def _any_visual(name: str) -> nn.Module:
     model = library().create_model(config.model, pretrained_text=False, text_cfg=NO_TEXT, device="meta", **extra)
     visual: nn.Module = model.visual
     return visual
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """open_clip logs that weights are random; the extractor says so itself."""
-    before = logging.root.level
-    logging.root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.root.setLevel(before)
