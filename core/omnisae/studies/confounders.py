@@ -58,7 +58,7 @@ class Confounders(Study):
         findings_of = {
             name: label for name, label in concepts(material, self.names) if name.split("=")[0] not in self.columns
         }
-        told = {name: _leans(material, rows, label[rows]) for name, label in findings_of.items()}
+        told = _leans(material, rows, findings_of)
         rival = self._rival(told, len(material.postings.poles))
         known = _with_q({one.name: self._associate(material, one, rows, rival) for one in found})
         follows = self._follows(known, rival)
@@ -255,14 +255,20 @@ def _strength(
 
 
 def _leans(
-    material: Material, rows: Int[np.ndarray, " row"], label: Float[np.ndarray, " row"]
-) -> Float[np.ndarray, " list"]:
-    """2·AUROC − 1 of every list for a concept on TEST."""
-    known = ~np.isnan(label)
-    out = np.zeros(len(material.postings.poles))
-    member = (label[known] == 1).astype(np.float64)[:, None]
-    for part, found in blocks(material.strengths, rows[known]):
-        out[part] = lean(centred_ranks(found), member)[:, 0]
+    material: Material, rows: Int[np.ndarray, " row"], labels: dict[str, Float[np.ndarray, " example"]]
+) -> dict[str, Float[np.ndarray, " list"]]:
+    """2·AUROC − 1 of every list for every concept on TEST. Concepts known of the same examples are told together, since
+    ranking is what costs."""
+    out = {name: np.zeros(len(material.postings.poles)) for name in labels}
+    together: dict[bytes, list[str]] = {}
+    for name, label in labels.items():
+        together.setdefault((~np.isnan(label[rows])).tobytes(), []).append(name)
+    for names in together.values():
+        known = rows[~np.isnan(labels[names[0]][rows])]
+        members = np.stack([labels[name][known] == 1 for name in names], axis=1).astype(np.float64)
+        for part, found in blocks(material.strengths, known):
+            for name, leaning in zip(names, lean(centred_ranks(found), members).T, strict=True):
+                out[name][part] = leaning
     return out
 
 

@@ -66,7 +66,7 @@ def _axis(low: float, high: float, name: str) -> str:
     for step in range(5):
         value, x = low + (high - low) * step / 4, LEFT + (WIDTH - LEFT - RIGHT) * step / 4
         anchor = "start" if step == 0 else "end" if step == 4 else "middle"
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{base + 13}" text-anchor="{anchor}">{value:.3g}</text>')
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{base + 13}" text-anchor="{anchor}">{value:.2g}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text class="tick" x="{middle}" y="{HEIGHT - 3}" text-anchor="middle">{html.escape(name)}</text>')
     return "".join(parts)

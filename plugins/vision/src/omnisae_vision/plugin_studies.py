@@ -46,7 +46,7 @@ class MonosemanticityConfig(StudyConfig):
     type: Literal["vision.monosemanticity"] = "vision.monosemanticity"
     embedding: EmbeddingConfig = Field(description="the other model's vector of every picture")
     pool: Literal["mean", "max"] = Field("max", description="how values of a picture's tokens become one")
-    shuffles: int = Field(19, ge=19, description="shuffles of the pictures' vectors behind the control and its p")
+    shuffles: int = Field(49, ge=19, description="shuffles of the pictures' vectors behind the control and its p")
 
     def build(self) -> "Study":
         from omnisae_vision.studies.monosemanticity import Monosemanticity
