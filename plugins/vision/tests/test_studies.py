@@ -10,13 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from scipy.stats import kstest
 
 from omnisae.errors import ConfigError, DatasetError
 from omnisae.testing import StudyTests
 from omnisae_vision.plugin import TimmConfig
 from omnisae_vision.plugin_studies import EmbeddingConfig, MonosemanticityConfig, NamingConfig, TaxonomyConfig
+from omnisae_vision.studies.embedding import _answers
 from omnisae_vision.studies.monosemanticity import monosemanticity
-from omnisae_vision.studies.tree import load
+from omnisae_vision.studies.naming import Naming
+from omnisae_vision.studies.tree import Tree, load
+from omnisae_vision.studies.vocabulary import vocabulary
 
 ROOM = Path(__file__).parents[3] / "tests" / "core" / "studies" / "room.py"
 KINDS = ("cat", "dog", "oak", "rose")
@@ -194,8 +198,6 @@ def test_a_taxonomy_is_read_from_every_form(form, tmp_path):
 @given(st.integers(0, 10_000))
 @settings(max_examples=30, deadline=None)
 def test_depths_are_those_of_meetings(seed):
-    from omnisae_vision.studies.tree import Tree
-
     random = np.random.default_rng(seed)
     parents = {f"n{i}": f"n{random.integers(0, i)}" for i in range(1, 20)}
     tree = Tree(parents, "t")
@@ -294,10 +296,6 @@ def test_planted_names_are_found_by_the_decoder(room, tmp_path):
 
 def test_names_of_random_directions_are_sure_as_seldom_as_said(room, tmp_path):
     """p of the maximum over the vocabulary is uniform where decoder rows have nothing to do with words."""
-    from scipy.stats import kstest
-
-    from omnisae_vision.studies.naming import Naming
-
     random = np.random.default_rng(5)
     rows = random.normal(size=(150, 16))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -307,6 +305,23 @@ def test_names_of_random_directions_are_sure_as_seldom_as_said(room, tmp_path):
     config = NamingConfig(vectors=words_file(tmp_path / "w.npz", 30, 16), compare="decoder", draws=999)
     text = random.normal(size=(30, 16))
     assert kstest(Naming(config)._by_decoder(material, text).p, "uniform").pvalue > 0.01
+
+
+def test_p_of_names_by_pictures_is_uniform_where_pictures_tell_nothing(room, tmp_path):
+    random = np.random.default_rng(6)
+    codes = np.where(random.random((1200, 120)) < 0.3, random.gamma(2, size=(1200, 120)), 0.0)
+    np.save(tmp_path / "v.npy", random.normal(size=(1200, 24)))
+    material = room.material(tmp_path / "room", codes, activations=codes[:, :4])
+    config = NamingConfig(
+        vectors=words_file(tmp_path / "w.npz"),
+        embedding=EmbeddingConfig(path=tmp_path / "v.npy"),
+        draws=999,
+        examples=4,
+    )
+    q = answer(config, material)[2]["name q"]
+    p = Naming(config)._by_pictures(material, vocabulary(config, material)[1]).p
+    assert kstest(p, "uniform").pvalue > 0.01
+    assert np.nanmin(q) > 0.05
 
 
 def test_what_is_wrong_with_the_vocabulary_is_said(pictures, tmp_path):
@@ -360,8 +375,6 @@ def test_wrong_embeddings_are_refused(fields, words):
 
 
 def test_a_model_without_an_answer_is_refused():
-    from omnisae_vision.studies.embedding import _answers
-
     with pytest.raises(ConfigError, match="has no answer of its own"):
         _answers(object(), None)  # type: ignore[arg-type]
 
