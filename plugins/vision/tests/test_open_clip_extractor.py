@@ -158,6 +158,22 @@ def test_local_checkpoints(tmp_path, checkpoint, kind):
     assert all(torch.equal(value, checkpoint[f"visual.{name}"]) for name, value in found.items())
 
 
+@pytest.mark.parametrize("vision", [VISION, {"timm_model_name": "test_vit", "timm_proj": "linear", "image_size": 160}])
+def test_weights_of_another_picture_size_are_resampled(tmp_path, vision, dataset):
+    config = {**VIT, "arguments": {**THIN, "vision_cfg": vision}}
+    kept = build(OpenClipConfig(**config)).model.visual
+    save_file({name: value.contiguous() for name, value in kept.state_dict().items()}, tmp_path / "a.safetensors")
+    larger = OpenClipConfig(**config, checkpoint=str(tmp_path / "a.safetensors"), image_size=192)
+    extractor = larger.build(dataset)
+    assert extractor.picture_size == (192, 192)
+    assert extractor.geometry.data["size"] == (192, 192)
+    at = "trunk.blocks.1" if hasattr(kept, "trunk") else "transformer.resblocks.1"
+    (point,) = extractor.resolve([HookConfig(at=at)])
+    assert (point.sizes["y"], point.sizes["x"]) == (12, 12)
+    same = [name for name, value in kept.state_dict().items() if torch.equal(value, extractor.model.state_dict()[name])]
+    assert len(same) == len(kept.state_dict()) - 1  # all but the positions
+
+
 def test_texts_need_the_whole_checkpoint(tmp_path, checkpoint):
     save_file(checkpoint, tmp_path / "whole.safetensors")
     tower = TextTower(OpenClipConfig(**VIT, checkpoint=str(tmp_path / "whole.safetensors")))

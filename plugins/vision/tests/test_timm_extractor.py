@@ -13,7 +13,7 @@ from omnisae.errors import ConfigError, DatasetError
 from omnisae.extract.dataset import Example
 from omnisae.extract.loading import batches
 from omnisae.testing import ExtractorTests, PluginTests
-from omnisae_vision.plugin import ImageFolderConfig, TimmConfig
+from omnisae_vision.plugin import ImageFolderConfig, OpenClipConfig, TimmConfig, TransformersConfig
 from omnisae_vision.weights import build as build_model
 
 TINY = {"embed_dim": 32, "depth": 2, "num_heads": 2}
@@ -37,7 +37,12 @@ class TestPlugin(PluginTests):
 
     @pytest.fixture
     def configs(self):
-        return [ImageFolderConfig(root="pictures"), TimmConfig(model="vit_tiny_patch16_224")]
+        named = [
+            TimmConfig(model="vit_tiny_patch16_224"),
+            OpenClipConfig(model="ViT-B-16"),
+            TransformersConfig(model="vit"),
+        ]
+        return [ImageFolderConfig(root="pictures"), *named]
 
 
 class TestTransformer(ExtractorTests):

@@ -43,6 +43,9 @@ def build(config: OpenClipConfig, text: bool = False) -> Built:
     if config.checkpoint is not None:
         path = Path(config.checkpoint).expanduser()
         _load(model, read(path)[0], config, path, text)
+        if _late(config):
+            model.visual.set_input_size(config.image_size)
+            model.visual.preprocess_cfg = {**model.visual.preprocess_cfg, "size": model.visual.image_size}
         return Built(model, path.name)
     named = config.pretrained or (config.model if ":" in config.model else None)
     return Built(model, named or "random")
@@ -102,7 +105,7 @@ def _create(config: OpenClipConfig, whole: bool) -> nn.Module:
                 config.model,
                 pretrained=config.pretrained,
                 pretrained_text=False,
-                force_image_size=config.image_size,
+                force_image_size=None if _late(config) else config.image_size,
                 device="cpu",
                 **arguments,
             )
@@ -122,6 +125,12 @@ def _create(config: OpenClipConfig, whole: bool) -> nn.Module:
     return model
 
 
+def _late(config: OpenClipConfig) -> bool:
+    """Whether the picture's size is set once the weights are there: a trunk of timm's then resamples its positions."""
+    vision = library().get_model_config(config.model)["vision_cfg"] | config.arguments.get("vision_cfg", {})
+    return config.checkpoint is not None and config.image_size is not None and "timm_model_name" in vision
+
+
 def _arguments(config: OpenClipConfig, whole: bool) -> dict[str, Any]:
     """What open_clip's constructor is given: parts of the configuration replace parts of the model's own."""
     own = library().get_model_config(config.model)
@@ -129,7 +138,7 @@ def _arguments(config: OpenClipConfig, whole: bool) -> dict[str, Any]:
     for part in ("vision_cfg", "text_cfg", "multimodal_cfg"):
         if part in given:
             given[part] = {**own.get(part, {}), **given[part]}
-    if config.image_size is not None and "vision_cfg" in given:
+    if config.image_size is not None and "vision_cfg" in given and not _late(config):
         given["vision_cfg"]["image_size"] = config.image_size
     if not whole:
         given["text_cfg"] = NO_TEXT
