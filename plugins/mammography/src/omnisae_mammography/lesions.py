@@ -1,0 +1,168 @@
+"""The visualizer `mammography.lesions`."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image, ImageDraw
+
+from omnisae.concepts.annotations import Annotations, Mask
+from omnisae.errors import UnreadableExample
+from omnisae.extract.dataset import Dataset
+from omnisae.report.scale import colour
+from omnisae.report.visualizer import Drawing, Figure, Firing, LatentView, Visualizer
+from omnisae.report.visualizers.grid import grid
+from omnisae.report.visualizers.once import Once
+from omnisae.report.words import plural, short
+from omnisae_mammography.maps import areas, upsampled
+
+Panel = tuple[UInt8[np.ndarray, "y x 3"], str]
+"""A picture, and what is shown in it in words."""
+TRUE, FOUND = (255, 90, 90), (255, 225, 60)
+"""Lesions that are known: a solid line; boxes around what the latent lights up: a dashed one, so that colour is not all
+that tells them apart."""
+GAP = 6
+LEAST = 10
+STRONGEST = 0.6
+"""How far the heat covers the picture at most."""
+
+
+class Lesions(Visualizer):
+    """The picture with the latent's heat on the latent's one scale, true lesions and predicted boxes; beside it the
+    other view of the same breast with its true lesions. Grey values are as the dataset windowed them."""
+
+    axes = frozenset({"y", "x"})
+
+    def __init__(self, threshold: float, height: int) -> None:
+        self.threshold, self.height = threshold, height
+        self._annotations: Once[Annotations] = Once(lambda dataset: dataset.annotations())
+
+    def title(self) -> str:
+        return "Lesions"
+
+    def draw_example(self, view: LatentView, firing: Firing) -> Sequence[Drawing]:
+        try:
+            own = self._panel(view, firing.row, firing)
+        except UnreadableExample:  # the report counts it, and says so
+            return []
+        if own is None:
+            return []
+        panels = [own]
+        other = self._other(view.dataset, firing.row)
+        if other is not None:
+            try:
+                beside = self._panel(view, other, None)
+            except UnreadableExample:
+                beside = None
+            panels += [beside] if beside is not None else []
+        canvas = _side_by_side([panel for panel, _ in panels])
+        out = io.BytesIO()
+        Image.fromarray(canvas).save(out, "PNG", compress_level=6)
+        said = ". ".join(words for _, words in panels)
+        legend = "Solid: lesions that are known. Dashed: around what is brighter than "
+        caption = f"{said}. {legend}{100 * self.threshold:g} % of the latent's largest value in the picture."
+        return [Figure("image/png", out.getvalue(), caption, said)]
+
+    def _other(self, dataset: Dataset, row: int) -> int | None:
+        partners = getattr(dataset, "partners", None)
+        found = partners(row) if partners is not None else []
+        return int(found[0]) if len(found) else None
+
+    def _panel(
+        self, view: LatentView, row: int, firing: Firing | None
+    ) -> tuple[UInt8[np.ndarray, "y x 3"], str] | None:
+        """A picture with what is known of it, and the same in words."""
+        example = view.dataset.load(row)
+        raw = view.extractor.picture(example)
+        if raw is None:
+            return None
+        size = (raw.shape[0], raw.shape[1])
+        scale = self.height / size[0]
+        picture = np.asarray(
+            Image.fromarray(raw).resize((round(size[1] * scale), self.height), Image.Resampling.BILINEAR)
+        )
+        words = [_view_of(view.dataset, row)]
+        found = []
+        if firing is not None:
+            heat = upsampled(grid(firing), (picture.shape[0], picture.shape[1]))
+            picture = _heated(picture, heat, view.ceiling)
+            found = areas(heat, self.threshold, LEAST)
+            words.append(f"strongest {short(float(heat.max(initial=0.0)))}")
+            words.append(plural(len(found), "predicted box", "predicted boxes"))
+        else:
+            strength = float(view.strength[row])
+            known = len(view.scored) == 0 or bool(view.scored[row])
+            words.append(f"strongest {short(strength)}" if known else "not scored")
+        canvas = Image.fromarray(np.ascontiguousarray(picture))
+        pen = ImageDraw.Draw(canvas)
+        true = self._lesions(view, row, example)
+        for concept, mask in true:
+            at = _outline(mask, (canvas.width, canvas.height))
+            pen.rectangle(at, outline=TRUE, width=2)
+            pen.text((at[0] + 1, max(at[1] - 12, 0)), concept, fill=TRUE)
+        for area in found:
+            _dashed(pen, area.box, FOUND)
+        names = sorted({concept for concept, _ in true})
+        words.append(f"known: {', '.join(names)}" if names else "no known lesion")
+        return np.asarray(canvas), ", ".join(words)
+
+    def _lesions(self, view: LatentView, row: int, example: object) -> list[tuple[str, Bool[np.ndarray, "y x"]]]:
+        regions = self._annotations(view.dataset).regions
+        known = (regions(row) if regions is not None else None) or ()
+        placed = [(one.concept, one.place.where) for one in known if isinstance(one.place, Mask)]
+        return [(concept, view.extractor.place(where, example)) for concept, where in placed]  # type: ignore[arg-type]
+
+
+def _view_of(dataset: Dataset, row: int) -> str:
+    labels = dataset.labels()
+    words = [labels[name][row] for name in ("laterality", "view") if name in labels]
+    return " ".join(word for word in words if word) or dataset.ids[row]
+
+
+def _heated(
+    picture: UInt8[np.ndarray, "y x 3"], heat: Float[np.ndarray, "y x"], ceiling: float
+) -> UInt8[np.ndarray, "y x 3"]:
+    """Heat laid over grey, more of it where the latent is stronger; silent places stay as they are."""
+    share = np.clip(heat / ceiling, 0, 1) if ceiling > 0 else np.zeros_like(heat)
+    steps = np.array([_rgb(colour(step / 255)) for step in range(256)], dtype=np.float64)
+    paint = steps[(share * 255).round().astype(int)]
+    cover = (STRONGEST * np.sqrt(share))[..., None]
+    return np.round(picture * (1 - cover) + paint * cover).astype(np.uint8)
+
+
+def _rgb(text: str) -> tuple[int, int, int]:
+    red, green, blue = (int(text[i : i + 2], 16) for i in (1, 3, 5))
+    return red, green, blue
+
+
+def _outline(mask: Bool[np.ndarray, "y x"], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """A mask's box on a canvas of another size (width, height)."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    across, down = size[0] / mask.shape[1], size[1] / mask.shape[0]
+    return (
+        int(columns[0] * across), int(rows[0] * down),
+        int((columns[-1] + 1) * across) - 1, int((rows[-1] + 1) * down) - 1,
+    )  # fmt: skip
+
+
+def _dashed(pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int], ink: tuple[int, int, int]) -> None:
+    left, top, right, bottom = box[0], box[1], box[2] - 1, box[3] - 1
+    for start in range(left, right, 8):
+        pen.line([(start, top), (min(start + 4, right), top)], fill=ink, width=2)
+        pen.line([(start, bottom), (min(start + 4, right), bottom)], fill=ink, width=2)
+    for start in range(top, bottom, 8):
+        pen.line([(left, start), (left, min(start + 4, bottom))], fill=ink, width=2)
+        pen.line([(right, start), (right, min(start + 4, bottom))], fill=ink, width=2)
+
+
+def _side_by_side(panels: Sequence[UInt8[np.ndarray, "y x 3"]]) -> UInt8[np.ndarray, "y x 3"]:
+    tall = max(panel.shape[0] for panel in panels)
+    parts: list[np.ndarray] = []
+    for panel in panels:
+        if parts:
+            parts.append(np.full((tall, GAP, 3), 128, dtype=np.uint8))
+        parts.append(np.pad(panel, ((0, tall - panel.shape[0]), (0, 0), (0, 0))))
+    return np.concatenate(parts, axis=1)
