@@ -37,7 +37,7 @@ class Curves(Study):
     about = (
         "The model's own AUROC on test pictures while its activations are replaced by what some latents say of them: "
         "only the first k of a ranking made on select pictures, or all but these (Mammo-SAE, Nakka 2025). Control: as "
-        "many living latents at random. Tokens of air are left as they are. Intervals draw whole groups."
+        "many living latents at random. Tokens of air are replaced as all others. Intervals draw whole groups."
     )
 
     def __init__(self, config: CurvesConfig) -> None:

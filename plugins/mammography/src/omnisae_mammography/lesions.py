@@ -1,6 +1,7 @@
 """The visualizer `mammography.lesions`."""
 
 import io
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,14 +10,16 @@ from PIL import Image, ImageDraw
 
 from omnisae.concepts.annotations import Annotations, Mask
 from omnisae.errors import UnreadableExample
-from omnisae.extract.dataset import Dataset
-from omnisae.report.scale import colour
+from omnisae.extract.dataset import Dataset, Example
+from omnisae.report.scale import table
 from omnisae.report.visualizer import Drawing, Figure, Firing, LatentView, Visualizer
 from omnisae.report.visualizers.grid import grid
 from omnisae.report.visualizers.once import Once
 from omnisae.report.words import plural, short
 from omnisae_mammography.maps import areas, upsampled
 
+Box = tuple[int, int, int, int]
+Plain = tuple[UInt8[np.ndarray, "y x 3"], tuple[tuple[str, Box], ...]]
 Panel = tuple[UInt8[np.ndarray, "y x 3"], str]
 """A picture, and what is shown in it in words."""
 TRUE, FOUND = (255, 90, 90), (255, 225, 60)
@@ -24,6 +27,8 @@ TRUE, FOUND = (255, 90, 90), (255, 225, 60)
 that tells them apart."""
 GAP = 6
 LEAST = 10
+REMEMBERED = 256
+"""Pictures that are kept, for the next latent that shows them."""
 STRONGEST = 0.6
 """How far the heat covers the picture at most."""
 
@@ -37,6 +42,7 @@ class Lesions(Visualizer):
     def __init__(self, threshold: float, height: int) -> None:
         self.threshold, self.height = threshold, height
         self._annotations: Once[Annotations] = Once(lambda dataset: dataset.annotations())
+        self._plain: Once[OrderedDict[int, Plain]] = Once(lambda dataset: OrderedDict())
 
     def title(self) -> str:
         return "Lesions"
@@ -58,7 +64,7 @@ class Lesions(Visualizer):
             panels += [beside] if beside is not None else []
         canvas = _side_by_side([panel for panel, _ in panels])
         out = io.BytesIO()
-        Image.fromarray(canvas).save(out, "PNG", compress_level=6)
+        Image.fromarray(canvas).save(out, "PNG", compress_level=4)
         said = ". ".join(words for _, words in panels)
         legend = "Solid: lesions that are known. Dashed: around what is brighter than "
         caption = f"{said}. {legend}{100 * self.threshold:g} % of the latent's largest value in the picture."
@@ -73,15 +79,10 @@ class Lesions(Visualizer):
         self, view: LatentView, row: int, firing: Firing | None
     ) -> tuple[UInt8[np.ndarray, "y x 3"], str] | None:
         """A picture with what is known of it, and the same in words."""
-        example = view.dataset.load(row)
-        raw = view.extractor.picture(example)
-        if raw is None:
+        plain = self._read(view, row)
+        if plain is None:
             return None
-        size = (raw.shape[0], raw.shape[1])
-        scale = self.height / size[0]
-        picture = np.asarray(
-            Image.fromarray(raw).resize((round(size[1] * scale), self.height), Image.Resampling.BILINEAR)
-        )
+        picture, true = plain
         words = [_view_of(view.dataset, row)]
         found = []
         if firing is not None:
@@ -96,22 +97,41 @@ class Lesions(Visualizer):
             words.append(f"strongest {short(strength)}" if known else "not scored")
         canvas = Image.fromarray(np.ascontiguousarray(picture))
         pen = ImageDraw.Draw(canvas)
-        true = self._lesions(view, row, example)
-        for concept, mask in true:
-            at = _outline(mask, (canvas.width, canvas.height))
+        for concept, at in true:
             pen.rectangle(at, outline=TRUE, width=2)
-            pen.text((at[0] + 1, max(at[1] - 12, 0)), concept, fill=TRUE)
+            _label(pen, concept, at, canvas.width)
         for area in found:
             _dashed(pen, area.box, FOUND)
         names = sorted({concept for concept, _ in true})
         words.append(f"known: {', '.join(names)}" if names else "no known lesion")
         return np.asarray(canvas), ", ".join(words)
 
-    def _lesions(self, view: LatentView, row: int, example: object) -> list[tuple[str, Bool[np.ndarray, "y x"]]]:
+    def _read(self, view: LatentView, row: int) -> Plain | None:
+        """What is the same for all latents: the picture, and where its lesions lie. Kept for the examples shown last;
+        None where there is no picture."""
+        known = self._plain(view.dataset)
+        if row not in known:
+            example = view.dataset.load(row)
+            raw = view.extractor.picture(example)
+            if raw is None:
+                return None
+            size = (round(raw.shape[1] * self.height / raw.shape[0]), self.height)
+            picture = np.asarray(Image.fromarray(raw).resize(size, Image.Resampling.BILINEAR))
+            known[row] = (picture, self._lesions(view, row, example, size))
+            while len(known) > REMEMBERED:
+                known.popitem(last=False)
+        known.move_to_end(row)
+        return known[row]
+
+    def _lesions(
+        self, view: LatentView, row: int, example: Example, size: tuple[int, int]
+    ) -> tuple[tuple[str, Box], ...]:
+        """The lesions of a picture with their boxes on a canvas of this size (width, height)."""
         regions = self._annotations(view.dataset).regions
         known = (regions(row) if regions is not None else None) or ()
-        placed = [(one.concept, one.place.where) for one in known if isinstance(one.place, Mask)]
-        return [(concept, view.extractor.place(where, example)) for concept, where in placed]  # type: ignore[arg-type]
+        places = [(one.concept, one.place.where) for one in known if isinstance(one.place, Mask)]
+        found = ((concept, _outline(view.extractor.place(where, example), size)) for concept, where in places)
+        return tuple((concept, box) for concept, box in found if box is not None)
 
 
 def _view_of(dataset: Dataset, row: int) -> str:
@@ -125,27 +145,30 @@ def _heated(
 ) -> UInt8[np.ndarray, "y x 3"]:
     """Heat laid over grey, more of it where the latent is stronger; silent places stay as they are."""
     share = np.clip(heat / ceiling, 0, 1) if ceiling > 0 else np.zeros_like(heat)
-    steps = np.array([_rgb(colour(step / 255)) for step in range(256)], dtype=np.float64)
-    paint = steps[(share * 255).round().astype(int)]
+    paint = table()[(share * 255).round().astype(int)].astype(np.float64)
     cover = (STRONGEST * np.sqrt(share))[..., None]
     return np.round(picture * (1 - cover) + paint * cover).astype(np.uint8)
 
 
-def _rgb(text: str) -> tuple[int, int, int]:
-    red, green, blue = (int(text[i : i + 2], 16) for i in (1, 3, 5))
-    return red, green, blue
-
-
-def _outline(mask: Bool[np.ndarray, "y x"], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """A mask's box on a canvas of another size (width, height)."""
+def _outline(mask: Bool[np.ndarray, "y x"], size: tuple[int, int]) -> Box | None:
+    """A mask's box on a canvas of another size (width, height); None where it is empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
-        return 0, 0, 0, 0
+        return None
     across, down = size[0] / mask.shape[1], size[1] / mask.shape[0]
     return (
         int(columns[0] * across), int(rows[0] * down),
         int((columns[-1] + 1) * across) - 1, int((rows[-1] + 1) * down) - 1,
     )  # fmt: skip
+
+
+def _label(pen: ImageDraw.ImageDraw, words: str, box: Box, width: int) -> None:
+    """A lesion's name above its box (below it at the upper edge), on black, inside the canvas."""
+    left, _, right, bottom = pen.textbbox((0, 0), words)
+    x = max(min(box[0], width - int(right - left) - 4), 0)
+    y = box[1] - int(bottom) - 4 if box[1] > bottom + 4 else box[3] + 2
+    pen.rectangle((x, y, x + right - left + 3, y + bottom + 2), fill=(0, 0, 0))
+    pen.text((x + 2, y), words, fill=TRUE)
 
 
 def _dashed(pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int], ink: tuple[int, int, int]) -> None:

@@ -21,8 +21,9 @@ from omnisae.interventions.sparse import only_entries
 class Splice:
     """A model whose activations are replaced by what chosen latents say of them.
 
-    A token of the tissue becomes decode(z'), where z' are its codes without the latents that are not chosen; with
-    `error`, x + decode(z') − decode(z). Tokens that extraction leaves out (air) keep their bits.
+    A token becomes decode(z'), where z' are its codes without the latents that are not chosen; with `error`,
+    x + decode(z') − decode(z). Tokens of air, too: squeeze-and-excitation tells every token of the whole picture, so
+    that what is left untouched would give the diagnosis away.
     """
 
     def __init__(self, sae: SAE, extractor: Extractor, *, error: bool) -> None:
@@ -51,7 +52,7 @@ class Splice:
         if choice is None:
             found = self.extractor.answers(inputs)  # type: ignore[attr-defined]
         else:
-            with self.only(inputs, choice):
+            with self.only(choice):
                 found = self.extractor.answers(inputs)  # type: ignore[attr-defined]
         if found is None:
             raise DatasetError(
@@ -61,29 +62,17 @@ class Splice:
         return answer
 
     @contextmanager
-    def only(self, inputs: Any, choice: Bool[np.ndarray, " list"]) -> Iterator[None]:
-        """Within the block, only the chosen latents speak on these inputs."""
+    def only(self, choice: Bool[np.ndarray, " list"]) -> Iterator[None]:
+        """Within the block, only the chosen latents speak."""
         allowed = torch.from_numpy(np.asarray(choice))
         latents, signed = self.sae.autoencoder.latents, self.sae.signed
 
         def change(x: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
-            rows = self._tissue(inputs, tokens)
-            x = x[rows]
             codes = self.sae.encode(x, check=False)
             lists = codes.latents.long() + (latents * (codes.values < 0) if signed else 0)
             kept = self.sae.decode(only_entries(codes, allowed.to(lists.device)[lists]))
-            return rows, x + kept - self.sae.decode(codes) if self.error else kept
+            everything = torch.arange(len(x), device=x.device)
+            return everything, x + kept - self.sae.decode(codes) if self.error else kept
 
         with self.sae.editing(self.model, change, delta=False):
             yield
-
-    def _tissue(self, inputs: Any, tokens: Tokens) -> Int[Tensor, " row"]:
-        """The tokens that extraction keeps."""
-        everything = torch.arange(len(tokens.example), device=tokens.example.device)
-        if not hasattr(self.extractor, "kept") or not {"y", "x"} <= set(tokens.axes):
-            return everything
-        sizes = self.sae.info.hook.sizes
-        cells = self.extractor.kept(inputs, (sizes["y"], sizes["x"])).to(tokens.example.device)
-        y, x = (tokens.coords[:, tokens.axes.index(axis)].long() for axis in ("y", "x"))
-        inside = (y < 0) | (x < 0) | cells[tokens.example.long(), y.clamp(min=0), x.clamp(min=0)]
-        return everything[inside]
