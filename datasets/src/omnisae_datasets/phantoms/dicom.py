@@ -48,7 +48,7 @@ def save(
     ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PixelRepresentation = HEIGHT, WIDTH, 1, 0
     _pixels(ds, picture, who.scanner)
     if who.scanner == 2:
-        ds.compress(RLELossless, encoding_plugin="pydicom")
+        ds.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
     ds.save_as(path, enforce_file_format=True)
 
 

@@ -70,7 +70,7 @@ def outline(breast: Breast, view: View) -> Bool[np.ndarray, "y x"]:
     whole = (X / rx) ** 2 + ((Y - centre(view)) / ry) ** 2 < 1
     if view == "CC":
         return np.asarray(whole)
-    return np.asarray(whole | ((X / 80 + Y / 150 < 1.0)))
+    return np.asarray(whole | (X / 80 + Y / 150 < 1.0))
 
 
 def edge(inside: Bool[np.ndarray, "y x"]) -> Image:
