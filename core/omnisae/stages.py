@@ -175,6 +175,8 @@ def _study(run: Run, job: "Job", postings: "Postings", levels: "Sequence[Level]"
     columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
     signs = columns.get("sign", np.full(len(table), None))
     lists = [postings.poles.at(int(latent), sign) for latent, sign in zip(columns["latent"], signs, strict=True)]
+    by = run.config.score.split.by
+    groups = None if by == "example" else np.unique(list(run.dataset.groups(by)), return_inverse=True)[1]
     material = Material(
         postings=postings,
         source=run.source(job.hook),
@@ -186,6 +188,7 @@ def _study(run: Run, job: "Job", postings: "Postings", levels: "Sequence[Level]"
         siblings=[run.folder.artifact(other.name, run.first(other)) for other in _siblings(run, job)],
         seed=run.config.score.split.seed,
         folder=out,
+        groups=groups,
     )
     ask(run.config.score.studies, material, out)
 
