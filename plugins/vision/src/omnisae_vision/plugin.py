@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from omnisae.plugins.hookspecs import hookimpl
-from omnisae.plugins.kinds import DatasetConfig, ExtractorConfig, StudyConfig, VisualizerConfig
+from omnisae.plugins.kinds import DatasetConfig, ExtractorConfig, StudyConfig
 
 if TYPE_CHECKING:
     from omnisae.extract.dataset import Dataset
@@ -166,21 +166,12 @@ class TransformersConfig(PicturesConfig):
 
 @hookimpl
 def omnisae_datasets() -> list[type[DatasetConfig]]:
-    from omnisae_vision.plugin_datasets import DATASETS
-
-    return [ImageFolderConfig, *DATASETS]
+    return [ImageFolderConfig]
 
 
 @hookimpl
 def omnisae_extractors() -> list[type[ExtractorConfig]]:
     return [TimmConfig, OpenClipConfig, TransformersConfig]
-
-
-@hookimpl
-def omnisae_visualizers() -> list[type[VisualizerConfig]]:
-    from omnisae_vision.plugin_views import VISUALIZERS
-
-    return list(VISUALIZERS)
 
 
 @hookimpl
