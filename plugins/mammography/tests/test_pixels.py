@@ -111,8 +111,7 @@ def test_a_truncated_file_is_unreadable(tmp_path, dicom, ramp, kept):
     path = dicom(tmp_path / "a.dcm", ramp)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(UnreadableExample, match="picture 'x'"):
-        header.read(path, "picture 'x'")
-        pixels.read(path, "picture 'x'", "file")
+        _both(path)
 
 
 def test_several_frames_are_refused(tmp_path, dicom, ramp):
@@ -145,3 +144,8 @@ def test_the_chest_wall_is_found_by_orientation_then_by_side(tmp_path, dicom, ra
     more = {"PatientOrientation": orientation} if orientation else {}
     path = dicom(tmp_path / "a.dcm", ramp, ImageLaterality=laterality, **more)
     assert header.read(path, "x").chest == chest
+
+
+def _both(path):
+    header.read(path, "picture 'x'")
+    pixels.read(path, "picture 'x'", "file")
