@@ -292,6 +292,23 @@ def test_an_attribute_of_many_words_is_refused(tmp_path, dicom, table):
     assert "Mrs" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([f"day {n}" for n in range(10)], "10 belong to one patient each"),
+        (["7"] * 10, "holds what patients are called"),
+    ],
+)
+def test_an_attribute_that_tells_patients_apart_is_refused(tmp_path, dicom, table, words, says):
+    for number in range(10):
+        dicom(tmp_path / f"{number}.dcm", lesion())
+    table(tmp_path / "t.csv", ("file", "note"), enumerate(words))
+    config = ExamsConfig(root=str(tmp_path), table="t.csv", columns=Columns(image="file", attributes=("note",)))
+    with pytest.raises(DatasetError, match=says) as caught:
+        config.build().labels()
+    assert "day" not in str(caught.value)
+
+
 def test_a_broken_file_is_a_counted_skip(vindr, tmp_path):
     path = tmp_path / "images" / "p1" / "p1L.dicom"
     path.write_bytes(path.read_bytes()[:600])

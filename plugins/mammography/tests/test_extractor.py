@@ -102,7 +102,7 @@ def test_air_is_left_out_and_letters_with_it(dataset):
     rows = [row for row in range(len(dataset)) if dataset.labels()["burned_in"][row] == "yes"][:3]
     counts = {}
     for tissue in ("off", "all", "largest"):
-        extractor = small(tissue=tissue, arguments={"output_stride": 16}).build(dataset)
+        extractor = small(tissue=tissue, share=0.1, arguments={"output_stride": 16}).build(dataset)
         (point,) = extractor.resolve([HookConfig(at="bn2")])
         inputs = extractor.collate([extractor.prepare(dataset.load(row)) for row in rows])
         batch = extractor.extract(rows, inputs, [point]).tokens[point.name]

@@ -20,7 +20,9 @@ from omnisae_mammography.turn import chest_side, turned
 from omnisae_vision import world
 
 MOST_WORDS = 40
-"""An attribute of more different words than this is refused: it is no class, and may tell who somebody is."""
+FEW_WORDS = 8
+"""An attribute of more different words is refused, and one of at least `FEW_WORDS` that nearly all belong to one
+patient each: it is no class, and may tell who somebody is."""
 
 
 class Exams(Dataset):
@@ -154,14 +156,36 @@ class Exams(Dataset):
             values = [
                 self._known[r].attributes.get(name, "") if r in self._known else "" for r in range(len(self._ids))
             ]
-            if len(set(values)) > MOST_WORDS:
-                raise DatasetError(
-                    f"dataset.columns.attributes: {name!r} has {len(set(values))} different words; a class has at most "
-                    f"{MOST_WORDS}",
-                    "leave the column out: it may tell who somebody is",
-                )
+            self._refuse_identifying(name, values)
             columns[name] = values
         return columns
+
+    def _refuse_identifying(self, name: str, values: Sequence[str]) -> None:
+        """Raises DatasetError where an attribute may tell who somebody is; its words are not told."""
+        homes: dict[str, set[str]] = {}
+        for word, patient in zip(values, self._patients, strict=True):
+            if word:
+                homes.setdefault(word, set()).add(patient)
+        alone = sum(len(patients) == 1 for patients in homes.values())
+        why = ""
+        if len(homes) > MOST_WORDS:
+            why = f"has {len(homes)} different words; a class has at most {MOST_WORDS}"
+        elif any(files.pseudonym("patient", word) in self._called for word in homes):
+            why = "holds what patients are called by"
+        elif len(homes) >= FEW_WORDS and alone > 0.9 * len(homes):
+            why = f"has {len(homes)} words, of which {alone} belong to one patient each"
+        if why:
+            raise DatasetError(
+                f"dataset.columns.attributes: {name!r} {why}", "leave the column out: it may tell who somebody is"
+            )
+
+    @cached_property
+    def _called(self) -> set[str]:
+        """Pseudonyms of whatever header, table or path calls patients by."""
+        words = {about.patient for about in self._headers if about} | {one.patient for one in self._known.values()}
+        return {
+            files.pseudonym("patient", word) for word in words | {n.get("patient", "") for n in self._named} if word
+        }
 
     @cached_property
     def _exams(self) -> list[str]:
