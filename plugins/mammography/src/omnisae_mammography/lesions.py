@@ -47,6 +47,10 @@ class Lesions(Visualizer):
     def title(self) -> str:
         return "Lesions"
 
+    def applies(self, view: LatentView) -> bool:
+        """Pictures of other fields have maps over y and x, too: this is for datasets that know a picture's partners."""
+        return super().applies(view) and hasattr(view.dataset, "partners")
+
     def draw_example(self, view: LatentView, firing: Firing) -> Sequence[Drawing]:
         try:
             own = self._panel(view, firing.row, firing)
