@@ -66,7 +66,8 @@ def vindr(tmp_path, dicom, table):
             if side == "R":
                 stored, box = stored[:, ::-1].copy(), (24 - 7, 3, 24 - 2, 9)
             dicom(tmp_path / "images" / who / f"{who}{side}.dicom", stored, ImageLaterality=side, ViewPosition="CC",
-                  PatientID=who, Manufacturer=f"Maker of {who}")  # fmt: skip
+                  PatientID=who, Manufacturer=f"Maker of {who}",
+                  PatientOrientation=[{"L": "A", "R": "P"}[side], "L"])  # fmt: skip
             rows.append(
                 (who, f"{who}{side}", side, "CC", "['Mass', 'Skin Thickening']", *box, "BI-RADS 4", "DENSITY A")
             )
@@ -86,6 +87,24 @@ def test_boxes_follow_the_picture_when_it_is_turned(vindr):
             assert region.place.where.sum() == 30
         assert grey[:, :8].mean() > grey[:, -8:].mean()
     assert "2 of 4 pictures were turned" in " ".join(data.notes())
+
+
+def test_brightness_decides_where_no_header_tells(vindr, tmp_path):
+    """Right breasts that a collection has turned already are not turned again."""
+    import pydicom
+
+    for path in tmp_path.rglob("*.dicom"):
+        ds = pydicom.dcmread(path)
+        del ds.PatientOrientation
+        ds.ImageLaterality = "R"
+        ds.save_as(path)
+    data = vindr.build()
+    for row in range(len(data)):
+        (region, *_) = data.annotations().regions(row)
+        grey = data.load(row).input
+        assert (grey[region.place.where] == grey.max()).all()
+        assert grey[:, :8].mean() > grey[:, -8:].mean()
+    assert "Of 4 more no header tells" in " ".join(data.notes())
 
 
 def test_pictures_may_stay_as_stored(vindr):

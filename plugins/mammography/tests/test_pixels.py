@@ -138,9 +138,9 @@ def test_a_coloured_picture_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("orientation", "laterality", "chest"),
-    [(["A", "R"], "R", "left"), (["P", "L"], "L", "right"), (None, "L", "left"), (None, "R", "right"), (None, "", "")],
+    [(["A", "R"], "R", "left"), (["P", "L"], "L", "right"), (None, "L", ""), (None, "R", "")],
 )
-def test_the_chest_wall_is_found_by_orientation_then_by_side(tmp_path, dicom, ramp, orientation, laterality, chest):
+def test_the_chest_wall_is_told_by_the_orientation_alone(tmp_path, dicom, ramp, orientation, laterality, chest):
     more = {"PatientOrientation": orientation} if orientation else {}
     path = dicom(tmp_path / "a.dcm", ramp, ImageLaterality=laterality, **more)
     assert header.read(path, "x").chest == chest

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt16
 
 from omnisae.concepts.annotations import Annotations, Region
 from omnisae.errors import DatasetError, UnreadableExample, did_you_mean
@@ -111,11 +111,12 @@ class Exams(Dataset):
                 f"{burned} of {len(self)} pictures say that words are burned into them, which this report may show; "
                 "dataset.keep: breast blackens everything but the breast."
             )
-        turned_, unsure = len(self._turned), len(self) - len(self._chest)
-        if turned_:
-            said.append(f"{turned_} of {len(self)} pictures were turned so that the chest wall lies on the left.")
-        if unsure and self._config.face == "left":
-            said.append(f"Of {unsure} pictures nothing says where the chest wall lies: their brightness decided.")
+        told = [about.chest for about in self._headers if about is not None and about.chest]
+        if self._config.face == "left":
+            right, unsure = sum(side == "right" for side in told), len(self) - len(told)
+            said.append(f"{right} of {len(self)} pictures were turned so that the chest wall lies on the left.")
+            if unsure:
+                said.append(f"Of {unsure} more no header tells where the chest wall lies: their brightness decided.")
         return said + self._regions.notes()
 
     def partners(self, row: int) -> Sequence[int]:
@@ -131,19 +132,8 @@ class Exams(Dataset):
 
     @cached_property
     def _chest(self) -> dict[int, str]:
-        """The side of the chest wall as stored, where header, table or path tells."""
-        found = {}
-        for row, about in enumerate(self._headers):
-            side = about.chest if about is not None else ""
-            side = side or {"L": "left", "R": "right"}.get(self._columns["laterality"][row], "")
-            if side:
-                found[row] = side
-        return found
-
-    @cached_property
-    def _turned(self) -> set[int]:
-        """The pictures known to be turned."""
-        return {row for row, side in self._chest.items() if side == "right"} if self._config.face == "left" else set()
+        """The side of the chest wall as stored: where a header tells, and where a picture's brightness has decided."""
+        return {row: about.chest for row, about in enumerate(self._headers) if about is not None and about.chest}
 
     @cached_property
     def _columns(self) -> dict[str, list[str]]:
@@ -227,15 +217,14 @@ class Exams(Dataset):
             )
         return found
 
-    def _is_turned(self, row: int, grey: np.ndarray | None = None) -> bool:
+    def _is_turned(self, row: int, grey: UInt16[np.ndarray, "y x"] | None = None) -> bool:
         if self._config.face == "stored":
             return False
-        side = self._chest.get(row)
-        if side is None:
+        if row not in self._chest:
             if grey is None:
                 grey = pixels.read(self._paths[row], f"picture {self._ids[row]!r}", self._config.window)
-            side = chest_side(grey)
-        return side == "right"
+            self._chest[row] = chest_side(grey)
+        return self._chest[row] == "right"
 
     def _regions_of(self, row: int) -> Sequence[Region] | None:
         return self._regions.of(row, turn=lambda: self._is_turned(row))

@@ -77,7 +77,7 @@ def _facts(ds: Any) -> Header:
         shape=(int(ds.Rows), int(ds.Columns)),
         laterality=laterality,
         view=_word(ds, "ViewPosition"),
-        chest=_chest(ds, laterality),
+        chest=_chest(ds),
         patient=str(ds.get("PatientID") or ""),
         exam=str(ds.get("StudyInstanceUID") or ""),
         maker=f"{ds.get('Manufacturer') or ''}\n{ds.get('ManufacturerModelName') or ''}".strip().lower(),
@@ -94,14 +94,16 @@ def _answer(ds: Any, name: str) -> str:
     return {"YES": "yes", "NO": "no"}.get(_word(ds, name), "")
 
 
-def _chest(ds: Any, laterality: str) -> str:
-    """Rows that run towards the front begin at the chest wall; where nothing is said, a left breast is stored with the
-    chest wall on the left (DICOM PS3.3, C.8.11.7; IHE Mammography Image)."""
+def _chest(ds: Any) -> str:
+    """Rows that run towards the front begin at the chest wall (DICOM PS3.3, C.7.6.1.1.1).
+
+    The side of the breast does not tell: many collections store right breasts already turned.
+    """
     orientation = ds.get("PatientOrientation")
     first = str(orientation[0]).strip().upper() if orientation and len(orientation) else ""
     if first.startswith(("A", "P")):
         return "left" if first.startswith("A") else "right"
-    return {"L": "left", "R": "right"}.get(laterality, "")
+    return ""
 
 
 def _check_decoder(syntax: Any, name: str) -> None:
