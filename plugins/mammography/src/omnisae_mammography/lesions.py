@@ -70,8 +70,7 @@ class Lesions(Visualizer):
         out = io.BytesIO()
         Image.fromarray(canvas).save(out, "PNG", compress_level=4)
         said = ". ".join(words for _, words in panels)
-        legend = "Solid: lesions that are known. Dashed: around what is brighter than "
-        caption = f"{said}. {legend}{100 * self.threshold:g} % of the latent's largest value in the picture."
+        caption = f"{said}. Solid: known lesions. Dashed: above {100 * self.threshold:g} % of the picture's peak."
         return [Figure("image/png", out.getvalue(), caption, said)]
 
     def _other(self, dataset: Dataset, row: int) -> int | None:
@@ -93,7 +92,7 @@ class Lesions(Visualizer):
             heat = upsampled(grid(firing), (picture.shape[0], picture.shape[1]))
             picture = _heated(picture, heat, view.ceiling)
             found = areas(heat, self.threshold, LEAST)
-            words.append(f"strongest {short(float(heat.max(initial=0.0)))}")
+            words.append(f"strongest {short(float(firing.values.max(initial=0.0)))}")
             words.append(plural(len(found), "predicted box", "predicted boxes"))
         else:
             strength = float(view.strength[row])
