@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "core" / "omnisae"
 FLOORS = {
-    "errors": 1, "atomic": 1, "lock": 1, "environment": 1, "figure": 1,
+    "errors": 1, "atomic": 1, "lock": 1, "environment": 1, "figure": 1, "svg": 1,
     "tokens": 2, "plugins": 2, "config": 2, "config_file": 2, "run_folder": 2, "processes": 2,
     "store": 3, "hooks": 3,
     "extract": 4,

@@ -13,7 +13,7 @@ from omnisae.errors import RunError
 from omnisae.extract.split import assign
 from omnisae.hooks.point import HookPoint
 from omnisae.run_folder import RunFolder
-from omnisae.store.key import content_key
+from omnisae.store.key import content_key, digest
 
 if TYPE_CHECKING:
     from omnisae.extract.dataset import Dataset
@@ -80,7 +80,8 @@ class Run:
         )
         kept = [tokens.select.model_dump(mode="json"), tokens.evaluate.model_dump(mode="json")]
         keys["encode"] = content_key([keys["train"], kept])
-        keys["score"] = content_key([keys["encode"], config.score.model_dump(mode="json")])
+        read = [digest(path) for study in config.score.studies for path in study.reads()]
+        keys["score"] = content_key([keys["encode"], config.score.model_dump(mode="json"), *read])
         keys["report"] = content_key([keys["score"], config.report.model_dump(mode="json")])
         return keys
 

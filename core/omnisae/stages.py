@@ -168,6 +168,7 @@ def _study(run: Run, job: "Job", postings: "Postings", levels: "Sequence[Level]"
     """Whatever else the config asks about the autoencoder and its latents."""
     import pyarrow.parquet as pq
 
+    from omnisae.concepts.level import blocks
     from omnisae.studies.ask import ask
     from omnisae.studies.study import Material
 
@@ -176,7 +177,6 @@ def _study(run: Run, job: "Job", postings: "Postings", levels: "Sequence[Level]"
     signs = columns.get("sign", np.full(len(table), None))
     lists = [postings.poles.at(int(latent), sign) for latent, sign in zip(columns["latent"], signs, strict=True)]
     by = run.config.score.split.by
-    groups = None if by == "example" else np.unique(list(run.dataset.groups(by)), return_inverse=True)[1]
     material = Material(
         postings=postings,
         source=run.source(job.hook),
@@ -188,7 +188,7 @@ def _study(run: Run, job: "Job", postings: "Postings", levels: "Sequence[Level]"
         siblings=[run.folder.artifact(other.name, run.first(other)) for other in _siblings(run, job)],
         seed=run.config.score.split.seed,
         folder=out,
-        groups=groups,
+        groups=None if by == "example" else blocks(run.dataset, by),
     )
     ask(run.config.score.studies, material, out)
 

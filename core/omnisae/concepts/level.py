@@ -50,7 +50,7 @@ def levels(
     Raises DatasetError where the annotations join no example, or name unknown concepts.
     """
     annotations, notes = aligned(dataset)
-    block = _blocks(dataset, config.split.by)
+    block = blocks(dataset, config.split.by)
     found, unscored = [], []
     for labels in _labels(postings, annotations, dataset, extractor, config):
         notes += labels.notes
@@ -97,7 +97,7 @@ def _labels(
         yield whole_labels(postings, annotations)
 
 
-def _blocks(dataset: Dataset, by: str) -> Int64[np.ndarray, " example"]:
+def blocks(dataset: Dataset, by: str) -> Int64[np.ndarray, " example"]:
     """The number of every example's block: its own, or its group's in the order in which groups first appear."""
     if by == "example":
         return np.arange(len(dataset))

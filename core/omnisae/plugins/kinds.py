@@ -1,6 +1,8 @@
 """The kinds of component a plug-in may offer. Each config builds its part, and imports what is heavy only then."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import SerializeAsAny
@@ -102,6 +104,10 @@ class StudyConfig(Component):
 
     @abstractmethod
     def build(self) -> "Study": ...
+
+    def reads(self) -> Sequence[Path]:
+        """The files beside the run's own on which the answer depends: where one changes, the study is asked again."""
+        return ()
 
 
 class VisualizerConfig(Component):

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Int
 from markupsafe import Markup
 
+from omnisae import svg
 from omnisae.report.facts import CONTROLS, Claim, Facts
 from omnisae.report.notes import convincing
-from omnisae.report.visualizers import svg
 from omnisae.report.words import DASH, chance, named, percent, plural, share, short, signed, whole
 
 SHOWN = 30

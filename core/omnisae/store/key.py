@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence, Set
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,6 +17,19 @@ def content_key(obj: Any) -> str:
     """
     text = json.dumps(_plain(obj), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest(path: Path) -> str:
+    """SHA-256 (hex) of what a file holds, or of the names and contents of all files in a folder; "absent" where there
+    is neither.
+    """
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    if path.is_dir():
+        held = sorted(one for one in path.rglob("*") if one.is_file())
+        return content_key([[one.relative_to(path).as_posix(), digest(one)] for one in held])
+    return "absent"
 
 
 def _plain(obj: Any) -> Any:

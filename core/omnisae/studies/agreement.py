@@ -110,25 +110,14 @@ class Agreement(Study):
         known = jaccard[~np.isnan(jaccard)]
         again = (cosine > AGAIN) * 1.0
         noise = float(np.mean([m.random_cosine for m in matches]))
+        told = (
+            ("Mean cosine of matched latents", cosine, noise),
+            (f"Found again (cosine above {AGAIN})", again, float(np.mean([m.random_again for m in matches]))),
+        )
+        against = "a random dictionary of the same shape, matched alike"
         found = [
-            Finding(
-                "Mean cosine of matched latents",
-                float(cosine.mean()),
-                len(cosine),
-                noise,
-                "a random dictionary of the same shape, matched alike",
-                *interval(cosine, random),
-                kind="share",
-            ),
-            Finding(
-                f"Found again (cosine above {AGAIN})",
-                float(again.mean()),
-                len(again),
-                float(np.mean([m.random_again for m in matches])),
-                "a random dictionary of the same shape, matched alike",
-                *interval(again, random),
-                kind="share",
-            ),
+            Finding(name, float(one.mean()), len(one), control, against, *interval(one, random), kind="share")
+            for name, one, control in told
         ]
         if len(known):
             found.append(

@@ -17,7 +17,8 @@ from omnisae.studies.maxima import Correlations
 from omnisae.studies.novelty import FOLDS, novelty
 from omnisae.studies.pooled import Pool
 from omnisae.studies.ranks import dense
-from omnisae.studies.resample import generator, interval, members, p_value, permutations
+from omnisae.studies.resample import folds as folded
+from omnisae.studies.resample import generator, interval, p_value, permutations
 from omnisae.studies.study import Finding, Findings, Material, Measure, Study
 
 LEAST = 10
@@ -65,7 +66,7 @@ class Alignment(Study):
         raw = [material.activations(rows, self.pool) for rows in sides]
         components = Components(raw[0], len(kept))
         shuffles = list(permutations(material, sides[1], self.permutations, generator(material, "alignment")))
-        folds = _folds(material, sides[1])
+        folds = folded(material, sides[1], FOLDS)
         latents = family(codes, fractions, shuffles, folds)
         pcs = family([components(rows) for rows in raw], fractions, shuffles, folds)
         questions = [name.split(self.separator, 1)[0] if self.separator else name for name in names]
@@ -237,26 +238,16 @@ def by_question(
         mine = [i for i, one in enumerate(questions) if one == question]
         ours, theirs = np.abs(latents.rho[:, mine]), np.abs(pcs.rho[:, mine])
         unit, fraction = np.unravel_index(int(ours.argmax()), ours.shape)
-        null = float(ours.max())
         rows.append(
             {
                 "question": question,
                 "fractions": len(mine),
                 "mean, latents": float(ours.max(axis=1).mean()),
                 "mean, components": float(theirs.max(axis=1).mean()),
-                "best, latents": null,
+                "best, latents": float(ours.max()),
                 "best, components": float(theirs.max()),
                 "best latent": str(lists[int(unit)]),
                 "its fraction": names[mine[int(fraction)]],
             }
         )
     return sorted(rows, key=lambda row: -row["best, latents"])
-
-
-def _folds(material: Material, rows: Int[np.ndarray, " row"]) -> Int[np.ndarray, " row"]:
-    """The fold of every TEST example; groups stay whole."""
-    groups = members(material, rows)
-    out = np.zeros(len(rows), dtype=np.int64)
-    for place, number in enumerate(generator(material, "folds").permutation(len(groups))):
-        out[groups[number]] = place % FOLDS
-    return out

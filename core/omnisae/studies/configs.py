@@ -1,5 +1,6 @@
 """The studies that core offers. No torch here: `build` imports what is heavy."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -47,6 +48,9 @@ class AgreementConfig(StudyConfig):
         from omnisae.studies.agreement import Agreement
 
         return Agreement(self.others, self.examples, self.most)
+
+    def reads(self) -> Sequence[Path]:
+        return self.others
 
 
 class CorporaConfig(StudyConfig):

@@ -1,7 +1,7 @@
 """Confounders: does a latent follow where an example comes from rather than what it shows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -275,10 +275,7 @@ def _leans(
 def _with_q(known: dict[str, Association]) -> dict[str, Association]:
     """q-values over all lists and confounders together."""
     q = np.split(benjamini_hochberg(np.concatenate([one.p for one in known.values()])), len(known))
-    return {
-        name: Association(one.strength, one.p, mine, one.chance, one.followed)
-        for (name, one), mine in zip(known.items(), q, strict=True)
-    }
+    return {name: replace(one, q=mine) for (name, one), mine in zip(known.items(), q, strict=True)}
 
 
 def _best_lists(material: Material) -> dict[str, int]:

@@ -1,11 +1,11 @@
 """A drawing of how values are spread, one curve a family, as SVG that takes its colours from the page."""
 
-import html
 from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float
 
+from omnisae import svg
 from omnisae.figure import Figure
 
 WIDTH, HEIGHT = 440, 210
@@ -34,18 +34,16 @@ def densities(
     known = {name: np.asarray(values)[~np.isnan(values)] for name, values in families.items()}
     curves = {name: _density(values, grid) for name, values in known.items() if len(np.unique(values)) > 1}
     top = max((curve.max() for curve in curves.values()), default=1.0)
-    parts = [_axis(low, high, axis)]
+    parts = _axis(low, high, axis)
     for number, (name, curve) in enumerate(curves.items()):
         across = LEFT + (WIDTH - LEFT - RIGHT) * (grid - low) / (high - low)
         up = TOP + (HEIGHT - TOP - BOTTOM) * (1 - curve / top)
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, up, strict=True))
-        parts.append(f'<polyline points="{path}" fill="none" style="{STROKES[number]}"/>')
-        parts.append(_legend(number, name))
+        parts.append(svg.curve(zip(across.tolist(), up.tolist(), strict=True), style=STROKES[number]))
+        parts.append(svg.key(LEFT + number * (WIDTH - LEFT - RIGHT) / 3, 12, name, style=STROKES[number]))
     middles = ", ".join(f"{name}: median {np.median(v):.3g}, n = {len(v)}" for name, v in known.items() if len(v))
     alt = f"{title}. {middles}."
-    head = f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" style="aspect-ratio:{WIDTH}/{HEIGHT}" role="img" '
-    drawn = f'{head}aria-label="{html.escape(alt)}">{"".join(parts)}</svg>'
-    return Figure("text/html", drawn.encode(), f"{caption} {middles}.", alt, title)
+    drawn = svg.drawing(WIDTH, HEIGHT, parts, alt=alt)
+    return Figure("text/html", drawn, f"{caption} {middles}.", alt, title)
 
 
 def _density(values: Float[np.ndarray, " item"], grid: Float[np.ndarray, " step"]) -> Float[np.ndarray, " step"]:
@@ -60,21 +58,11 @@ def _density(values: Float[np.ndarray, " item"], grid: Float[np.ndarray, " step"
     return np.asarray(out / (len(values) * width * np.sqrt(2 * np.pi)))
 
 
-def _axis(low: float, high: float, name: str) -> str:
-    base = HEIGHT - BOTTOM
-    parts = [f'<line class="axis" x1="{LEFT}" y1="{base}" x2="{WIDTH - RIGHT}" y2="{base}"/>']
+def _axis(low: float, high: float, name: str) -> list[str]:
+    base, middle = HEIGHT - BOTTOM, (LEFT + WIDTH - RIGHT) / 2
+    parts = [svg.line(LEFT, base, WIDTH - RIGHT, base, kind="axis")]
     for step in range(5):
         value, x = low + (high - low) * step / 4, LEFT + (WIDTH - LEFT - RIGHT) * step / 4
         anchor = "start" if step == 0 else "end" if step == 4 else "middle"
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{base + 13}" text-anchor="{anchor}">{value:.2g}</text>')
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(f'<text class="tick" x="{middle}" y="{HEIGHT - 3}" text-anchor="middle">{html.escape(name)}</text>')
-    return "".join(parts)
-
-
-def _legend(number: int, text: str) -> str:
-    x = LEFT + number * (WIDTH - LEFT - RIGHT) / 3
-    return (
-        f'<line x1="{x:.1f}" y1="12" x2="{x + 24:.1f}" y2="12" style="{STROKES[number]}"/>'
-        f'<text class="tick" x="{x + 29:.1f}" y="16">{html.escape(text)}</text>'
-    )
+        parts.append(svg.text(x, base + 13, f"{value:.2g}", anchor=anchor))
+    return [*parts, svg.text(middle, HEIGHT - 3, name, anchor="middle")]

@@ -13,7 +13,7 @@ from omnisae.figure import Figure
 from omnisae.studies.columns import choose, classes
 from omnisae.studies.densities import densities
 from omnisae.studies.pooled import Pool
-from omnisae.studies.ranks import auroc, blocks
+from omnisae.studies.ranks import auroc, blocks, weighted_auroc
 from omnisae.studies.resample import LEVELS, generator, p_value, permutations, weights
 from omnisae.studies.study import Finding, Findings, Material, Measure, Study
 
@@ -98,8 +98,9 @@ class Outliers(Study):
         found = auroc(values, truth)
         orders = list(permutations(material, test, self.permutations, random))
         null = np.stack([auroc(values, truth[order]) for order in orders])
-        drawn = _bootstrap(values, truth, weights(material, test, self.permutations, random))
-        ends = np.nanquantile(drawn, LEVELS, axis=0)
+        drawn = weights(material, test, self.permutations, random)
+        redrawn = [weighted_auroc(one, truth, drawn) for one in values.T]
+        ends = np.nanquantile(redrawn, LEVELS, axis=1)
         best = max(range(len(scores), len(all_scores)), key=lambda i: found[i])  # the harder control, on TEST itself
         out = []
         for i, name in enumerate(all_scores):
@@ -169,14 +170,6 @@ def neighbours(
 
 def _keep(rows: Int[np.ndarray, " row"], mask: Bool[np.ndarray, " example"]) -> Int[np.ndarray, " row"]:
     return np.asarray(rows[mask[rows]])
-
-
-def _bootstrap(
-    values: Float[np.ndarray, "row score"], truth: Bool[np.ndarray, " row"], weight: Float[np.ndarray, "draw row"]
-) -> Float[np.ndarray, "draw score"]:
-    """AUROC of every score in every draw of examples."""
-    drawn = [np.repeat(np.arange(len(truth)), count.astype(np.int64)) for count in weight]
-    return np.stack([auroc(values[rows], truth[rows]) for rows in drawn])
 
 
 def _figure(score: Float[np.ndarray, " row"], truth: Bool[np.ndarray, " row"]) -> Figure:

@@ -12,7 +12,8 @@ from omnisae.studies import probes
 from omnisae.studies.columns import concepts
 from omnisae.studies.components import Components
 from omnisae.studies.pooled import Pool
-from omnisae.studies.resample import generator, interval, members
+from omnisae.studies.resample import folds as folded
+from omnisae.studies.resample import generator, interval
 from omnisae.studies.study import Finding, Findings, Material, Study
 
 Score = tuple[float, float]
@@ -33,7 +34,7 @@ class Probing(Study):
     def study(self, material: Material) -> Findings:
         select, test = material.rows(SELECT), material.rows(TEST)
         sides = self._sides(material, select, test)
-        folds = _folds(material, select)
+        folds = folded(material, select, probes.FOLDS)
         table: list[dict[str, Any]] = []
         for name, label in concepts(material, self.names):
             table.append(self._concept(material, name, label[select], label[test], sides, folds))
@@ -165,12 +166,3 @@ def _accuracy(table: Sequence[Mapping[str, Any]], mine: str, random: np.random.G
     return Finding(
         f"Accuracy, {mine}", float(values.mean()), len(table), float(always.mean()), against, low, high, kind="share"
     )
-
-
-def _folds(material: Material, rows: Int[np.ndarray, " row"]) -> Int[np.ndarray, " row"]:
-    """The fold of every SELECT example; groups stay whole."""
-    groups = members(material, rows)
-    out = np.zeros(len(rows), dtype=np.int64)
-    for place, number in enumerate(generator(material, "folds").permutation(len(groups))):
-        out[groups[number]] = place % probes.FOLDS
-    return out

@@ -44,6 +44,23 @@ def auroc(values: Float[np.ndarray, "row unit"], positive: Bool[np.ndarray, " ro
     return 0.5 + 0.5 * lean(centred_ranks(values), positive[:, None].astype(np.float64))[:, 0]
 
 
+def weighted_auroc(
+    scores: Float[np.ndarray, " row"], positive: Bool[np.ndarray, " row"], weights: Float[np.ndarray, "draw row"]
+) -> Float[np.ndarray, " draw"]:
+    """The chance that a positive scores above a negative, ties counting half, with every row counted as often as its
+    weight says; NaN where one side has none."""
+    _, level = np.unique(scores, return_inverse=True)
+    steps = int(level.max(initial=-1)) + 1
+    yes, no = (np.zeros((len(weights), steps)) for _ in range(2))
+    for side, where in ((yes, positive), (no, ~positive)):
+        np.add.at(side.T, level[where], weights.T[where])
+    below = np.cumsum(no, axis=1) - no
+    won = (yes * (below + no / 2)).sum(axis=1)
+    pairs = yes.sum(axis=1) * no.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(pairs > 0, won / pairs, np.nan)
+
+
 def lean(
     ranks: Float[np.ndarray, "row unit"], member: Float[np.ndarray, "row arrangement"]
 ) -> Float[np.ndarray, "unit arrangement"]:

@@ -60,6 +60,15 @@ def weights(
     return drawn[:, owner].astype(np.float64)
 
 
+def folds(material: Material, rows: Int[np.ndarray, " row"], count: int) -> Int[np.ndarray, " row"]:
+    """The fold, 0 to `count` − 1, of each of `rows`; groups stay whole."""
+    groups = members(material, rows)
+    out = np.zeros(len(rows), dtype=np.int64)
+    for place, number in enumerate(generator(material, "folds").permutation(len(groups))):
+        out[groups[number]] = place % count
+    return out
+
+
 def interval(
     values: Float[np.ndarray, " item"],
     random: np.random.Generator,

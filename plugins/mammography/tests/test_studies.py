@@ -15,11 +15,11 @@ from omnisae.extract.split import SELECT, TEST
 from omnisae.hooks.point import HookPoint
 from omnisae.postings.health import Reconstruction, health
 from omnisae.postings.writer import PostingsWriter
+from omnisae.studies.ranks import weighted_auroc
 from omnisae.studies.study import Material
 from omnisae.testing import StudyTests
 from omnisae.tokens.filter import TokenFilter
 from omnisae_mammography import maps
-from omnisae_mammography.areas import weighted_auroc
 from omnisae_mammography.contrast import contrast
 from omnisae_mammography.froc import Marks, hits, sensitivity
 from omnisae_mammography.plugin import LocalisationConfig, RankingConfig

@@ -15,8 +15,8 @@ from omnisae.report.visualizers.grid import Grid
 from omnisae.report.visualizers.histogram import Histogram
 from omnisae.report.visualizers.measures import Classes, Contrasts, classes
 from omnisae.report.visualizers.scatter import Map
-from omnisae.report.visualizers.svg import ticks
 from omnisae.report.visualizers.track import Track
+from omnisae.svg import ticks
 
 
 def view(world, *, pattern="example (y x) d", n=200, **changes):

@@ -5,9 +5,9 @@ Ranks come from the select examples and lengths from the test examples, so that 
 
 from collections.abc import Sequence
 
+from omnisae import svg
 from omnisae.extract.split import SELECT, TEST
 from omnisae.report.visualizer import Drawing, Figure, LatentView, Visualizer
-from omnisae.report.visualizers import svg
 from omnisae.report.visualizers.measures import Classes, Contrasts, Ranked, classes
 from omnisae.report.visualizers.once import Once
 from omnisae.report.words import clip, short, whole

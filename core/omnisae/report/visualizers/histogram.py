@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from omnisae import svg
 from omnisae.report.scale import colour
 from omnisae.report.visualizer import Drawing, Figure, LatentView, Visualizer
-from omnisae.report.visualizers import svg
 from omnisae.report.words import percent, plural, short, whole
 
 WIDTH, HEIGHT = 420, 190

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from omnisae import svg
 from omnisae.report.scale import colour
 from omnisae.report.visualizer import Drawing, Figure, Firing, LatentView, Visualizer
-from omnisae.report.visualizers import svg
 from omnisae.report.words import plural, short, whole
 
 WIDTH, HEIGHT = 640, 96

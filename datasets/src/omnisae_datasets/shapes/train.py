@@ -8,18 +8,17 @@ of a seed of its own, measured on the world's. Writes `vit_shapes_tiny.safetenso
 metadata), `.json` (recipe and measured quality) and `.md` (the same as a card).
 """
 
-import argparse
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
+from omnisae_datasets import recipe
 from omnisae_datasets.shapes.render import render
 from omnisae_datasets.shapes.scene import CONCEPTS, SIZE, scene
 from omnisae_datasets.shapes.truth import truth
@@ -83,36 +82,26 @@ def train(count: int, epochs: int, batch: int, lr: float, seed: int, say: Any = 
     helper = nn.Linear(ARGUMENTS["embed_dim"], len(CONCEPTS))
     x, whole, local = pictures(TRAIN_SEED, count)
     say(f"{count} pictures drawn")
-    steps = epochs * (count // batch)
     weights = [*model.parameters(), *helper.parameters()]
-    optimiser = torch.optim.AdamW(weights, lr=lr, weight_decay=0.05, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=steps, pct_start=0.15)
-    draw = torch.Generator().manual_seed(seed)
-    started = time.time()
-    for epoch in range(epochs):
-        totals = torch.zeros(2)
-        for rows in torch.randperm(count, generator=draw)[: count // batch * batch].split(batch):
-            seen, shares = mirrored(normalised(x[rows]), local[rows], draw)
-            tokens = model.forward_features(seen)
-            losses = torch.stack([bce(model.forward_head(tokens), whole[rows]), bce(helper(tokens[:, 1:]), shares)])
-            optimiser.zero_grad()
-            (losses[0] + 2 * losses[1]).backward()
-            nn.utils.clip_grad_norm_(weights, 1.0)
-            optimiser.step()
-            schedule.step()
-            totals += losses.detach() / (count // batch)
-        seconds = time.time() - started
-        say(f"epoch {epoch + 1}/{epochs}: pictures {totals[0]:.4f}, patches {totals[1]:.4f}, {seconds:.0f} s")
+
+    def losses(rows: Int[Tensor, " row"], draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        seen, shares = mirrored(normalised(x[rows]), local[rows], draw)
+        tokens = model.forward_features(seen)
+        return bce(model.forward_head(tokens), whole[rows]), bce(helper(tokens[:, 1:]), shares)
+
+    recipe.learn(
+        (model, helper),
+        losses,
+        torch.optim.AdamW(weights, lr=lr, weight_decay=0.05, betas=(0.9, 0.98)),
+        count=count,
+        epochs=epochs,
+        batch=batch,
+        seed=seed,
+        second=2.0,
+        what=("pictures", "patches"),
+        say=say,
+    )
     return model.eval()
-
-
-def auroc(scores: Float[np.ndarray, " example"], labels: Float[np.ndarray, " example"]) -> float:
-    """The chance that a positive scores above a negative, ties counting half."""
-    _, back, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(counts) - (counts - 1) / 2)[back]
-    positive = labels > 0.5
-    n = int(positive.sum())
-    return float((rank[positive].sum() - n * (n + 1) / 2) / (n * (len(labels) - n)))
 
 
 def measure(model: nn.Module, count: int = 2000) -> dict[str, Any]:
@@ -120,80 +109,19 @@ def measure(model: nn.Module, count: int = 2000) -> dict[str, Any]:
     x, whole, _ = pictures(WORLD_SEED, count)
     with torch.inference_mode():
         logits = torch.cat([model(normalised(part)) for part in x.split(250)]).numpy()
-    labels = whole.numpy()
-    each = {
-        concept: {
-            "auroc": round(auroc(logits[:, i], labels[:, i]), 4),
-            "accuracy": round(float(((logits[:, i] > 0) == (labels[:, i] > 0.5)).mean()), 4),
-            "base_rate": round(float(labels[:, i].mean()), 4),
-        }
-        for i, concept in enumerate(CONCEPTS)
-    }
-    mean = {key: round(float(np.mean([e[key] for e in each.values()])), 4) for key in ("auroc", "accuracy")}
+    each, mean = recipe.quality(logits, whole.numpy(), CONCEPTS)
     return {"pictures": count, "seed": WORLD_SEED, "mean": mean, "concepts": each}
 
 
-def write(model: nn.Module, recipe: dict[str, Any], quality: dict[str, Any], out: Path) -> None:
-    """Weights in fp16, their card as JSON and as Markdown."""
-    from safetensors.torch import save_file
-
-    out.mkdir(parents=True, exist_ok=True)
-    about = {
-        "name": NAME,
-        "architecture": BASE,
-        "model_args": ARGUMENTS,
-        "pretrained_cfg": {**PREPARE, "input_size": [3, SIZE, SIZE], "num_classes": len(CONCEPTS)},
-        "label_names": [f"has_{concept}" for concept in CONCEPTS],
-    }
-    halves = {name: value.half().contiguous() for name, value in model.state_dict().items()}
-    save_file(halves, out / f"{NAME}.safetensors", metadata={"omnisae_timm": json.dumps(about, sort_keys=True)})
-    card = {**about, "recipe": recipe, "quality": quality}
-    (out / f"{NAME}.json").write_text(json.dumps(card, indent=1) + "\n")
-    (out / f"{NAME}.md").write_text(_card(card, sum(value.numel() for value in halves.values())))
-
-
-def _card(card: dict[str, Any], weights: int) -> str:
-    rows = [
-        f"| {c} | {q['auroc']:.3f} | {q['accuracy']:.3f} | {q['base_rate']:.3f} |"
-        for c, q in card["quality"]["concepts"].items()
-    ]
-    recipe = "\n".join(f"- {key}: {value}" for key, value in card["recipe"].items())
-    return (
-        f"""# {card["name"]}
-
-A timm `VisionTransformer` ({weights:,} weights, stored in fp16) which names the colours, shapes and textures in a
-picture of the world `shapes`. `{card["recipe"]["command"]} --out DIR` makes it anew.
-
-## Recipe
-{recipe}
-
-## Quality
-On {card["quality"]["pictures"]} pictures of the world (seed {card["quality"]["seed"]}), none of them trained on:
-mean AUROC {card["quality"]["mean"]["auroc"]:.3f}, mean accuracy at logit 0 {card["quality"]["mean"]["accuracy"]:.3f}.
-
-| concept | AUROC | accuracy | base rate |
-|---|---|---|---|
-"""
-        + "\n".join(rows)
-        + "\n"
-    )
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Train vit_shapes_tiny on the world `shapes`.")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--pictures", type=int, default=24_000)
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=1.5e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    asked = recipe.arguments(
+        "Train vit_shapes_tiny on the world `shapes`.", pictures=24_000, epochs=6, batch=64, lr=1.5e-3
+    )
     started = time.time()
     model = train(asked.pictures, asked.epochs, asked.batch, asked.lr, asked.seed)
-    recipe = {
-        "command": f"python -m omnisae_datasets.shapes.train --pictures {asked.pictures} --epochs {asked.epochs}",
+    command = f"python -m omnisae_datasets.shapes.train --pictures {asked.pictures} --epochs {asked.epochs}"
+    steps = {
+        "command": command,
         "pictures": asked.pictures,
         "picture_seed": TRAIN_SEED,
         "epochs": asked.epochs,
@@ -205,11 +133,22 @@ def main() -> None:
         "torch": torch.__version__,
         "minutes": round((time.time() - started) / 60, 1),
     }
-    rounded = {name: value.half().float() for name, value in model.state_dict().items()}
-    model.load_state_dict(rounded)
-    quality = measure(model)
-    write(model, recipe, quality, asked.out)
-    print(json.dumps(quality["mean"]))
+    tensors = recipe.halved(model)
+    measured = measure(model)
+    about = {
+        "name": NAME,
+        "architecture": BASE,
+        "model_args": ARGUMENTS,
+        "pretrained_cfg": {**PREPARE, "input_size": [3, SIZE, SIZE], "num_classes": len(CONCEPTS)},
+        "label_names": [f"has_{concept}" for concept in CONCEPTS],
+    }
+    count = sum(value.numel() for value in tensors.values())
+    intro = (
+        f"A timm `VisionTransformer` ({count:,} weights, stored in fp16) which names the colours, shapes and "
+        f"textures in a\npicture of the world `shapes`. `{command} --out DIR` makes it anew."
+    )
+    recipe.save(asked.out, about, tensors, steps, measured, intro=intro, noun="concept", each="concepts")
+    print(json.dumps(measured["mean"]))
 
 
 if __name__ == "__main__":

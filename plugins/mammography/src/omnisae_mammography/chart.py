@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from omnisae import svg
 from omnisae.figure import Figure
-from omnisae.report.visualizers import svg
 
 WIDTH, HEIGHT = 440, 260
 LEFT, RIGHT, TOP, BOTTOM = 42, 12, 46, 40
@@ -31,7 +31,7 @@ def curves(
     caption: str,
 ) -> Figure:
     """Up to four curves over common places `across`, from `low` to 1. `marks` are written below the places `at`;
-    `names` are those of the two axes. NaN interrupts a curve."""
+    `names` are those of the two axes. Points that are NaN are left out."""
     first, last = float(across[0]), float(across[-1])
 
     def x(value: float) -> float:
@@ -50,15 +50,10 @@ def curves(
     parts.append(svg.text(6, TOP - 8, names[1]))
     for number, (name, values) in enumerate(lines.items()):
         known = [(x(a), y(float(v))) for a, v in zip(across, values, strict=True) if np.isfinite(v)]
-        path = " ".join(f"{svg.number(a)},{svg.number(b)}" for a, b in known)
-        parts.append(f'<polyline points="{path}" fill="none" style="{STROKES[number]}"/>')
-        left = LEFT + (number % 2) * (WIDTH - LEFT) / 2
-        top = 10 + 14 * (number // 2)
+        parts.append(svg.curve(known, style=STROKES[number]))
         parts.append(
-            f'<line x1="{svg.number(left)}" y1="{top}" x2="{svg.number(left + 24)}" y2="{top}" '
-            f'style="{STROKES[number]}"/>'
+            svg.key(LEFT + (number % 2) * (WIDTH - LEFT) / 2, 10 + 14 * (number // 2), name, style=STROKES[number])
         )
-        parts.append(svg.text(left + 29, top + 4, name))
     said = "; ".join(
         f"{name}: " + ", ".join(f"{m}: {np.interp(a, across, v):.2f}" for m, a in zip(marks, at, strict=True))
         for name, v in lines.items()

@@ -11,9 +11,9 @@ from omnisae.errors import DatasetError, did_you_mean
 from omnisae.extract.split import SELECT, TEST
 from omnisae.figure import Figure
 from omnisae.interventions.sae import SAE
+from omnisae.studies.ranks import weighted_auroc
 from omnisae.studies.resample import LEVELS, generator, weights
 from omnisae.studies.study import Finding, Findings, Material, Study
-from omnisae_mammography.areas import weighted_auroc
 from omnisae_mammography.chart import curves
 from omnisae_mammography.contrast import contrast, ordered
 from omnisae_mammography.plugin import CurvesConfig

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from torch import Tensor
+
 from omnisae.errors import ConfigError
 from omnisae_mammography import mammo_clip
 from omnisae_mammography.plugin import MammographyTimmConfig
@@ -15,25 +17,21 @@ def build(config: MammographyTimmConfig) -> tuple[Built, bool]:
     """The model, and whether it is Mammo-CLIP's. Raises ConfigError, which names the field and the remedy."""
     if config.checkpoint is not None and not config.checkpoint.startswith(world.SCHEME):
         path = Path(config.checkpoint).expanduser()
-        if path.is_file() and path.suffix != ".safetensors":
-            tensors, _ = read(path)
-            if mammo_clip.is_one(tensors):
-                return _mammo_clip(config, path, tensors), True
-        elif path.is_file():
+        if path.is_file():
             tensors, about = read(path)
             if not about.get(weights.METADATA) and mammo_clip.is_one(tensors):
                 return _mammo_clip(config, path, tensors), True
     return weights.build(config), False
 
 
-def _mammo_clip(config: MammographyTimmConfig, path: Path, tensors: dict[str, "object"]) -> Built:
+def _mammo_clip(config: MammographyTimmConfig, path: Path, tensors: dict[str, Tensor]) -> Built:
     side = mammo_clip.side_of(config.model)
     head = tensors.get(f"{mammo_clip.HEAD}weight")
-    classes = int(head.shape[0]) if head is not None else 0  # type: ignore[attr-defined]
+    classes = int(head.shape[0]) if head is not None else 0
     arguments = {"num_classes": classes} | dict(config.arguments)
     bare = config.model_copy(update={"checkpoint": None, "pretrained": False, "arguments": arguments})
     built = weights.build(bare)
-    found = mammo_clip.to_timm(tensors, built.model)  # type: ignore[arg-type]
+    found = mammo_clip.to_timm(tensors, built.model)
     misfit = compare(shapes(built.model.state_dict()), shapes(found))
     if misfit:
         raise ConfigError(

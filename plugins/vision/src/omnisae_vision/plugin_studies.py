@@ -1,5 +1,6 @@
 """Studies that this plug-in offers. No torch here: `build` imports what is heavy."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -39,6 +40,11 @@ class EmbeddingConfig(BaseModel):
             raise ValueError("`hook` says where `model` is read, and no model is given")
         return self
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The table, and its list of ids."""
+        return tuple(path for path in (self.path, self.ids) if path is not None)
+
 
 class MonosemanticityConfig(StudyConfig):
     """MonoSemanticity: how alike the pictures are in which a latent is strong, as another model sees them."""
@@ -52,6 +58,9 @@ class MonosemanticityConfig(StudyConfig):
         from omnisae_vision.studies.monosemanticity import Monosemanticity
 
         return Monosemanticity(self.embedding, self.pool, self.shuffles)
+
+    def reads(self) -> Sequence[Path]:
+        return self.embedding.files
 
 
 class TaxonomyConfig(StudyConfig):
@@ -70,6 +79,9 @@ class TaxonomyConfig(StudyConfig):
         from omnisae_vision.studies.taxonomy import Taxonomy
 
         return Taxonomy(self.taxonomy, self.column, self.examples, self.permutations)
+
+    def reads(self) -> Sequence[Path]:
+        return (self.taxonomy,)
 
 
 class NamingConfig(StudyConfig):
@@ -119,6 +131,10 @@ class NamingConfig(StudyConfig):
         from omnisae_vision.studies.naming import Naming
 
         return Naming(self)
+
+    def reads(self) -> Sequence[Path]:
+        own = tuple(path for path in (self.vectors, self.vocabulary) if path is not None)
+        return own + (self.embedding.files if self.embedding is not None else ())
 
 
 STUDIES: tuple[type[StudyConfig], ...] = (MonosemanticityConfig, TaxonomyConfig, NamingConfig)

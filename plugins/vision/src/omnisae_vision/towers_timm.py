@@ -10,6 +10,7 @@ from omnisae_vision.towers import Roles, Stage, Tower, stage
 FRONT = (("cls", "cls_token"), ("dist", "dist_token"), ("register", "reg_token"))
 """Special tokens in their order, and the parameters that hold them."""
 WIDTHS = ("embed_dim", "num_features")
+"""Attributes that hold the width of tokens."""
 
 
 def tower(model: nn.Module, picture: Grid) -> Tower:
@@ -20,9 +21,7 @@ def tower(model: nn.Module, picture: Grid) -> Tower:
         front=_front(model),
         queries=_queries(model),
         stages=tuple(_stages(model, picture)),
-        widths=frozenset(
-            w for name in ("embed_dim", "num_features") if isinstance(w := getattr(model, name, None), int)
-        ),
+        widths=frozenset(w for name in WIDTHS if isinstance(w := getattr(model, name, None), int)),
         raster=hasattr(model, "num_prefix_tokens"),  # Hiera, whose tokens stand by mask unit, counts none
     )
 

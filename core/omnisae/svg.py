@@ -1,9 +1,8 @@
 """Small drawings as SVG within HTML: they take their colours from the page, and their text is escaped."""
 
+import html
 import math
-from collections.abc import Sequence
-
-from omnisae.report.words import esc
+from collections.abc import Iterable, Sequence
 
 
 def number(value: float) -> str:
@@ -13,14 +12,14 @@ def number(value: float) -> str:
 
 def text(x: float, y: float, content: str, *, anchor: str = "start", kind: str = "tick") -> str:
     """A line of text."""
-    return f'<text class="{kind}" x="{number(x)}" y="{number(y)}" text-anchor="{anchor}">{esc(content)}</text>'
+    return f'<text class="{kind}" x="{number(x)}" y="{number(y)}" text-anchor="{anchor}">{html.escape(content)}</text>'
 
 
 def rect(x: float, y: float, width: float, height: float, *, kind: str, tip: str = "", fill: str = "") -> str:
     """A rectangle, with a tip where one is given."""
-    style = f' style="fill:{esc(fill)}"' if fill else ""
+    style = f' style="fill:{html.escape(fill)}"' if fill else ""
     place = f'x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}"'
-    inner = f"<title>{esc(tip)}</title>" if tip else ""
+    inner = f"<title>{html.escape(tip)}</title>" if tip else ""
     return f'<rect class="{kind}" {place}{style}>{inner}</rect>'
 
 
@@ -30,11 +29,23 @@ def line(x1: float, y1: float, x2: float, y2: float, *, kind: str) -> str:
     return f'<line class="{kind}" {ends}/>'
 
 
+def curve(points: Iterable[tuple[float, float]], *, style: str) -> str:
+    """Straight lines from point to point."""
+    path = " ".join(f"{number(x)},{number(y)}" for x, y in points)
+    return f'<polyline points="{path}" fill="none" style="{html.escape(style)}"/>'
+
+
+def key(x: float, y: float, content: str, *, style: str) -> str:
+    """An entry of a legend: a short stroke in this style, and what it stands for."""
+    ends = f'x1="{number(x)}" y1="{number(y)}" x2="{number(x + 24)}" y2="{number(y)}"'
+    return f'<line {ends} style="{html.escape(style)}"/>' + text(x + 29, y + 4, content)
+
+
 def drawing(width: float, height: float, parts: Sequence[str], *, alt: str) -> bytes:
     """The whole drawing as an HTML fragment."""
     box = f'viewBox="0 0 {number(width)} {number(height)}"'
     size = f'style="aspect-ratio:{number(width)}/{number(height)}"'
-    head = f'<svg class="chart" {box} {size} role="img" aria-label="{esc(alt)}">'
+    head = f'<svg class="chart" {box} {size} role="img" aria-label="{html.escape(alt)}">'
     return (head + "".join(parts) + "</svg>").encode()
 
 

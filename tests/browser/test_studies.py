@@ -1,9 +1,7 @@
 """The page of studies in a real browser, opened from disk, light and dark."""
 
 import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -13,25 +11,15 @@ pytest.importorskip("selenium", reason="selenium is not installed (requirements-
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
-
-def loaded(name: str, path: Path) -> ModuleType:
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-browsing = loaded("browser_fixtures", Path(__file__).parents[2] / "browser" / "conftest.py")
-chromium, browser, visit = browsing.chromium, browsing.browser, browsing.visit
+PAGE = Path(__file__).parents[1] / "core" / "report" / "test_studies_page.py"
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    pages = loaded("studies_page", Path(__file__).with_name("test_page.py"))
-    return pages.reported(tmp_path_factory.mktemp("run"))
+def report(world, tmp_path_factory):
+    spec = importlib.util.spec_from_file_location("studies_page", PAGE)
+    pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pages)
+    return pages.reported(world, tmp_path_factory.mktemp("run"))
 
 
 @pytest.mark.parametrize("width", [1280, 480])

@@ -1,8 +1,6 @@
 """The page of studies in a report, made of arrays."""
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -16,22 +14,11 @@ from omnisae.studies.ask import ask
 from omnisae.studies.densities import densities
 from omnisae.studies.study import Finding, Findings, Material, Measure, Study
 
-WORLD = Path(__file__).parents[1] / "report" / "world.py"
 HOSTILE = "<script>alert(1)</script>"
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c6360f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
 )
-
-
-def load_world() -> ModuleType:
-    if "report_world" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("report_world", WORLD)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules["report_world"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["report_world"])
-    return sys.modules["report_world"]
 
 
 class Full(Study):
@@ -82,8 +69,8 @@ class Config:
         self.type, self.build = f"test.{study.__name__.lower()}", study
 
 
-def reported(folder: Path, *, signed: bool = False) -> Path:
-    made = load_world().make(folder, n=120, side=24, latents=56, grid=6, per_latent=25, signed=signed)
+def reported(world: ModuleType, folder: Path, *, signed: bool = False) -> Path:
+    made = world.make(folder, n=120, side=24, latents=56, grid=6, per_latent=25, signed=signed)
     material = Material(
         made.postings, None, made.dataset, made.extractor, folder / "sae", [], {}, [], 0, folder  # type: ignore[arg-type]
     )  # fmt: skip
@@ -93,8 +80,8 @@ def reported(folder: Path, *, signed: bool = False) -> Path:
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "signed"])
-def report(request, tmp_path_factory):
-    return reported(tmp_path_factory.mktemp("run"), signed=request.param)
+def report(request, world, tmp_path_factory):
+    return reported(world, tmp_path_factory.mktemp("run"), signed=request.param)
 
 
 def test_every_part_of_an_answer_is_on_the_page(report):
