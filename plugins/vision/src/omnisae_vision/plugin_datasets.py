@@ -1,0 +1,100 @@
+"""Datasets of pictures that this plug-in offers. No torch here: `build` imports what is heavy."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from omnisae.plugins.kinds import DatasetConfig
+
+if TYPE_CHECKING:
+    from omnisae.extract.dataset import Dataset
+
+AUGMENTING = ("augment", "transform", "flip", "crop", "jitter", "mixup", "cutmix", "erasing", "randaug", "is_training")
+"""Words by which libraries ask for pictures other than the stored ones."""
+
+
+class PicturesConfig(DatasetConfig):
+    """A dataset of pictures as they are stored; the base of this plug-in's datasets.
+
+    Random changes of pictures are refused: what is known of places in a picture would no longer lie where it lies, and
+    a drawing would show what the model did not see.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_stored(cls, given: Any) -> Any:
+        asked = [key for key in given if key not in cls.model_fields] if isinstance(given, dict) else []
+        wrong = [key for key in asked if any(word in str(key).lower() for word in AUGMENTING)]
+        if wrong:
+            raise ValueError(
+                f"dataset.{wrong[0]} asks for pictures other than the stored ones; nothing is augmented while "
+                "activations are extracted, for masks and boxes would no longer fit. Leave it out: the model's own "
+                "evaluation transforms resize, crop and normalise"
+            )
+        return given
+
+
+class FolderConfig(PicturesConfig):
+    """Pictures below a folder, with a table of attributes where there is one."""
+
+    root: str = Field(description="the folder, or a small world with known truth")
+    images: str | None = Field(
+        None, description="the pictures' folder below `root`; none: `images` where there is one, else `root` itself"
+    )
+    classes: bool = Field(False, description="folders below are classes; no: they are only folders")
+    attributes: str | None = Field(
+        None, description="table below `root`: an id, then 0/1, fractions or words; empty is unknown"
+    )
+    id: str = Field("id", description="the table's column that names the example: its path without the ending")
+    columns: tuple[str, ...] | None = Field(None, description="columns of `attributes` that become concepts; none: all")
+    group: str | None = Field(None, description="column of `attributes` by which examples belong together; never shown")
+    exif: bool = Field(False, description="turn pictures as their EXIF orientation says (then regions are drawn so)")
+
+
+class CocoConfig(FolderConfig):
+    """Pictures with COCO's JSON: instances (polygons, run lengths, boxes, crowds), stuff, or panoptic segments."""
+
+    type: Literal["vision.coco"] = "vision.coco"
+    annotations: tuple[str, ...] = Field(
+        min_length=1, description="JSON below `root`, one or several (things and stuff): instances or panoptic"
+    )
+    segments: str | None = Field(
+        None, description="folder below `root` of panoptic PNGs; none: the one beside the JSON, named as it is"
+    )
+    categories: tuple[str, ...] | None = Field(None, description="categories that become concepts; none: all")
+    supercategories: bool = Field(False, description="supercategories become concepts, too")
+    crowd: Literal["keep", "drop"] = Field(
+        "keep", description="crowds of things that are not told apart: kept as one instance each, or left out"
+    )
+
+    @field_validator("annotations", mode="before")
+    @classmethod
+    def _one_or_several(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
+    def build(self) -> "Dataset":
+        from omnisae_vision.coco import CocoFolder
+
+        return CocoFolder(self)
+
+
+class YoloConfig(FolderConfig):
+    """Pictures with YOLO's text files: a line a box (class, centre, size) or polygon, in fractions of the picture."""
+
+    type: Literal["vision.yolo"] = "vision.yolo"
+    labels: str = Field("labels", description="folder below `root` of the text files, one a picture, named as it is")
+    names: tuple[str, ...] | str = Field(
+        description="names of the classes in order, or a YAML file below `root` that holds them under `names`"
+    )
+    missing: Literal["unknown", "empty"] = Field(
+        "unknown",
+        description="a picture without text file: not annotated (its tokens count for nothing), or without objects",
+    )
+
+    def build(self) -> "Dataset":
+        from omnisae_vision.yolo import YoloFolder
+
+        return YoloFolder(self)
+
+
+DATASETS: tuple[type[DatasetConfig], ...] = (CocoConfig, YoloConfig)
