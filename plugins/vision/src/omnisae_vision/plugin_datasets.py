@@ -1,6 +1,6 @@
 """Datasets of pictures that this plug-in offers. No torch here: `build` imports what is heavy."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 AUGMENTING = ("augment", "transform", "flip", "crop", "jitter", "mixup", "cutmix", "erasing", "randaug", "is_training")
 """Words by which libraries ask for pictures other than the stored ones."""
+
+PICKLED = ("pyd", "pickle", "pkl", "pth", "pt")
+"""Endings under which WebDataset keeps pickles."""
 
 
 class PicturesConfig(DatasetConfig):
@@ -97,4 +100,55 @@ class YoloConfig(FolderConfig):
         return YoloFolder(self)
 
 
-DATASETS: tuple[type[DatasetConfig], ...] = (CocoConfig, YoloConfig)
+class WebDatasetConfig(PicturesConfig):
+    """Pictures in local tar shards as WebDataset writes them, read at any place through an index of their members."""
+
+    type: Literal["vision.webdataset"] = "vision.webdataset"
+    root: str = Field(description="the folder of the shards")
+    shards: tuple[str, ...] = Field(
+        ("*.tar",), min_length=1, description="shards below `root`: names, globs, or braces such as s-{000..012}.tar"
+    )
+    image: tuple[str, ...] = Field(
+        ("jpg", "jpeg", "png", "webp", "ppm", "bmp", "tif", "tiff"),
+        min_length=1, description="endings of pictures; the first that a sample has counts",
+    )  # fmt: skip
+    label: str | None = Field("cls", description="ending of the class (a number or a word); none: no classes")
+    class_names: tuple[str, ...] | None = Field(None, description="names of classes that are numbers, in order from 0")
+    document: str = Field("json", description="ending of the samples' JSON")
+    fields: tuple[str, ...] = Field(
+        (), description="fields of the JSON that become concepts: 0/1, fractions, words; `a.b` is b within a"
+    )
+    group: str | None = Field(None, description="field of the JSON by which examples belong together; never shown")
+    text: str | None = Field("txt", description="ending of a text that reports show; none: no text")
+    masks: str | None = Field(None, description="ending of masks, e.g. mask.png: one whole number a pixel")
+    mask_values: dict[int, str] = Field({}, description="concept of each number in the masks")
+    exif: bool = Field(False, description="turn pictures as their EXIF orientation says (then masks are drawn so)")
+
+    @field_validator("shards", "image", mode="before")
+    @classmethod
+    def _one_or_several(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        named = [("image", one) for one in self.image] + [
+            (key, value) for key in ("label", "document", "text", "masks") if (value := getattr(self, key)) is not None
+        ]
+        for key, ending in named:
+            if ending.lower().rpartition(".")[2] in PICKLED:
+                raise ValueError(
+                    f"dataset.{key} is {ending!r}, which holds a pickle: a pickle is a program, and never read"
+                )
+            if ending != ending.lower():
+                raise ValueError(f"dataset.{key} is {ending!r}; endings are given in lower case")
+        if (self.masks is None) != (not self.mask_values):
+            raise ValueError("dataset.masks and dataset.mask_values go together: where masks lie, and what they mean")
+        return self
+
+    def build(self) -> "Dataset":
+        from omnisae_vision.webdataset import WebDataset
+
+        return WebDataset(self)
+
+
+DATASETS: tuple[type[DatasetConfig], ...] = (CocoConfig, YoloConfig, WebDatasetConfig)
