@@ -151,4 +151,53 @@ class WebDatasetConfig(PicturesConfig):
         return WebDataset(self)
 
 
-DATASETS: tuple[type[DatasetConfig], ...] = (CocoConfig, YoloConfig, WebDatasetConfig)
+class HubDatasetConfig(PicturesConfig):
+    """Pictures of Hugging Face `datasets`: saved to disk, parquet, a folder of pictures, or on the hub."""
+
+    type: Literal["vision.hub_dataset"] = "vision.hub_dataset"
+    path: str | None = Field(
+        None, description="on this machine: a folder of save_to_disk, .parquet files, or a folder of pictures"
+    )
+    hub: str | None = Field(None, description="instead, a name on the hub, owner/name (needs the network once)")
+    subset: str | None = Field(None, description="the hub dataset's configuration; none: its default")
+    revision: str | None = Field(None, description="the hub dataset's commit or tag; none: the newest")
+    split: str | None = Field(None, description="which split; none: train, or the only one")
+    image: str = Field("image", description="column of pictures")
+    id: str | None = Field(None, description="column that names the examples; none: they are numbered")
+    label: str | None = Field(None, description="column of the class; none: `label` where there is one")
+    attributes: tuple[str, ...] = Field((), description="columns that become concepts: 0/1, fractions, words")
+    group: str | None = Field(None, description="column by which examples belong together; never shown")
+    boxes: str | None = Field(None, description="column of boxes, e.g. objects.bbox: a list of four numbers each")
+    box_format: Literal["xywh", "xyxy", "cxcywh"] = Field(
+        "xywh", description="left, top, width, height (COCO); left, top, right, bottom (VOC); centre, width, height"
+    )
+    box_units: Literal["pixels", "fractions"] = Field("pixels", description="pixels, or fractions of the picture")
+    box_labels: str | None = Field(None, description="column of the boxes' classes, e.g. objects.category")
+    box_names: tuple[str, ...] | None = Field(None, description="names of these classes; none: what the dataset says")
+    masks: str | None = Field(None, description="column of masks: pictures of one whole number a pixel")
+    mask_values: dict[int, str] = Field({}, description="concept of each number in the masks")
+    exif: bool = Field(False, description="turn pictures as their EXIF orientation says (then regions are drawn so)")
+    cache: str | None = Field(
+        None, description="folder of what the library converts or fetches; none: Hugging Face's own cache"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.path is None) == (self.hub is None):
+            raise ValueError("give either dataset.path, on this machine, or dataset.hub, a name on the hub")
+        for key in ("subset", "revision"):
+            if self.path is not None and getattr(self, key) is not None:
+                raise ValueError(f"dataset.{key} is about the hub, and dataset.path is on this machine; leave it out")
+        if self.box_labels is not None and self.boxes is None:
+            raise ValueError("dataset.box_labels says what boxes show; name the boxes in dataset.boxes")
+        if (self.masks is None) != (not self.mask_values):
+            raise ValueError("dataset.masks and dataset.mask_values go together: where masks lie, and what they mean")
+        return self
+
+    def build(self) -> "Dataset":
+        from omnisae_vision.hub_datasets import HubDataset
+
+        return HubDataset(self)
+
+
+DATASETS: tuple[type[DatasetConfig], ...] = (CocoConfig, YoloConfig, WebDatasetConfig, HubDatasetConfig)
