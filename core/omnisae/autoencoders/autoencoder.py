@@ -24,6 +24,7 @@ from omnisae.autoencoders.operand import Operand
 from omnisae.autoencoders.picked import Picked
 from omnisae.autoencoders.preactivations import Preactivations
 from omnisae.autoencoders.precision import Precision
+from omnisae.autoencoders.ranks import parted
 from omnisae.autoencoders.shard import WHOLE, Shard
 from omnisae.autoencoders.sparse import Entries, Reconstruction, encode_entries, reconstruct
 from omnisae.config import AutoencoderConfig, AuxKConfig
@@ -116,6 +117,7 @@ class Autoencoder(nn.Module):
         self.activation.shard = shard
         self.normaliser: Normaliser = config.normaliser.build(width)
         nesting: Nesting = config.nesting.build(self.latents) if config.nesting else Nesting((self.latents,))
+        nesting.check(self.activation)
         self.nesting = shard.nesting(nesting)
         penalties: list[Penalty] = [penalty.build(self.latents, width) for penalty in config.penalties]
         made = None if fused else config.decoder.build(self.latents, width, config.unit_norm)
@@ -315,7 +317,10 @@ class Autoencoder(nn.Module):
     def _sparse(
         self, activation: SparseActivation, rows: Tensor, shift: Tensor, decoder: Tensor, picked: Picked
     ) -> _Coded:
-        entries, over_latents = Entries.of(picked, self._here), self.shard.over_latents
+        over_latents, bags = self.shard.over_latents, None
+        if self.nesting.ks is not None:
+            picked, bags = parted(picked, self.nesting.ks, activation.signed, over_latents)
+        entries = Entries.of(picked, self._here, bags)
         raw = encode_entries(picked.values, rows, over_latents.common(shift), self.encoder, self.encoder_bias, entries)
         values = activation.values(raw, entries)
         reconstruction = reconstruct(values, rows, shift, decoder, entries, self.nesting, over_latents)

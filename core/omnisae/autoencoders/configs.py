@@ -126,6 +126,24 @@ class MatryoshkaConfig(NestingConfig):
         return matryoshka(self.prefixes, self.weights, latents)
 
 
+class MatryoshkaKConfig(NestingConfig):
+    """The largest k codes of each token reconstruct on their own, for several k (MSAE, Zaigrajew et al. 2025)."""
+
+    type: Literal["core.matryoshka_k"] = "core.matryoshka_k"
+    ks: tuple[int, ...] = Field(
+        min_length=1, description="numbers of codes, ascending, ending with the activation rule's k"
+    )
+    weights: Literal["uniform", "reverse"] = Field(
+        "uniform",
+        description="weights of the losses: all alike; or falling linearly from the smallest k to the largest",
+    )
+
+    def build(self, latents: int) -> "Nesting":
+        from omnisae.autoencoders.nesting import matryoshka_k
+
+        return matryoshka_k(self.ks, self.weights, latents)
+
+
 class NoneConfig(NormaliserConfig):
     """Activations as they are."""
 
@@ -192,6 +210,7 @@ COMPONENTS: tuple[type[Component], ...] = (
     FreeConfig,
     ArchetypalConfig,
     MatryoshkaConfig,
+    MatryoshkaKConfig,
     NoneConfig,
     StandardConfig,
     LayerNormConfig,
