@@ -129,7 +129,8 @@ def test_a_fits_file_without_a_table_is_told(tmp_path):
 
 def counted(tmp_path, rows, **settings):
     """The tally of a catalogue of counts, a row a galaxy, in the order of NAMES."""
-    columns = {"id": [f"g{i}" for i in range(len(rows))]} | {n: list(c) for n, c in zip(NAMES, zip(*rows), strict=True)}
+    columns = {"id": [f"g{i}" for i in range(len(rows))]}
+    columns |= {name: [row[i] for row in rows] for i, name in enumerate(NAMES)}
     file = save(tmp_path, "csv", columns)
     asked = Votes(tree=TREE, **settings)
     table = catalogue.read(file, ["id", *votes.columns(asked).values(), *votes.totals(asked).values()], "id")

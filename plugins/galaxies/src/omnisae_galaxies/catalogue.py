@@ -42,7 +42,7 @@ class Catalogue:
                 out[row] = np.nan if text.lower() in UNKNOWN else float(text)
             except ValueError:
                 raise DatasetError(
-                    f"{self.path}, row {row + 1}: {name} is {str(text)!r}; numbers are needed, or nothing where unknown",
+                    f"{self.path}, row {row + 1}: {name} is {str(text)!r}; a number is needed, or nothing",
                     "mend the row, or name the column under dataset.classes",
                 ) from None
         return out
