@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float
@@ -53,10 +54,17 @@ class ContactSheet(Sheet):
 def cells(values: Float[np.ndarray, "y x"], ceiling: float) -> str:
     """The tokens of a grid as squares of one unit, coloured by value; silent ones are left clear."""
     by_step: dict[int, list[str]] = defaultdict(list)
-    for y, x in np.argwhere(values > 0).tolist():
-        step = round(min(float(values[y, x]) / ceiling, 1.0) * STEPS)
+    rows, columns = np.nonzero(values > 0)
+    steps = np.round(np.minimum(values[rows, columns] / max(ceiling, 1e-30), 1.0) * STEPS).astype(int)
+    for y, x, step in zip(rows.tolist(), columns.tolist(), steps.tolist(), strict=True):
         by_step[step].append(f"M{x} {y}h1v1h-1z")
     return "".join(
-        f'<path d="{"".join(drawn)}" style="fill:{colour(step / STEPS)};fill-opacity:{COVER}"/>'
+        f'<path d="{"".join(drawn)}" style="fill:{shade(step)};fill-opacity:{COVER}"/>'
         for step, drawn in sorted(by_step.items())
     )
+
+
+@cache
+def shade(step: int) -> str:
+    """The colour of one of the steps."""
+    return colour(step / STEPS)

@@ -70,7 +70,7 @@ class ClassEnergy(Visualizer):
     def _read(self, dataset: Dataset) -> tuple[str, Classes] | None:
         columns: Mapping[str, Sequence[str]] = dataset.labels()
         name = self.column or ("class" if "class" in columns else next(iter(columns), None))
-        return (name, Classes.of(columns[name])) if name in columns else None
+        return (name, Classes.of(columns[name])) if name is not None and name in columns else None
 
 
 def shares(

@@ -70,24 +70,21 @@ def path(lines: Sequence[Line], across: float = 1.0, down: float = 1.0) -> str:
 def _following(field: Float[np.ndarray, "y x"], level: float) -> dict[int, int]:
     """For each crossed edge the next one along its line. Edges to the right of a point have even numbers, edges below
     it odd ones."""
-    inside = field > level
-    corners = (inside[:-1, :-1], inside[:-1, 1:], inside[1:, 1:], inside[1:, :-1])
-    code = sum(corner.astype(np.int64) << bit for bit, corner in enumerate(corners))
-    middle = (field[:-1, :-1] + field[:-1, 1:] + field[1:, 1:] + field[1:, :-1]) / 4 > level
-    code = code + 16 * (((code == 5) | (code == 10)) & middle)
-    following: dict[int, int] = {}
+    inside = (field > level).astype(np.uint8)
+    code = inside[:-1, :-1] + 2 * inside[:-1, 1:] + 4 * inside[1:, 1:] + 8 * inside[1:, :-1]
+    rows, at = np.nonzero((code != 0) & (code != 15))
+    kinds, corners = (
+        code[rows, at],
+        field[rows, at] + field[rows, at + 1] + field[rows + 1, at + 1] + field[rows + 1, at],
+    )
+    kinds = kinds + np.where(((kinds == 5) | (kinds == 10)) & (corners / 4 > level), 16, 0)
     columns = field.shape[1]
-    for kind, lines in LINES.items():
-        rows, at = np.nonzero(code == kind)
-        for entered, left in lines:
-            start, stop = (_edge(side, rows, at, columns) for side in (entered, left))
-            following.update(zip(start.tolist(), stop.tolist(), strict=True))
+    edges = {TOP: 0, LEFT: 1, RIGHT: 3, BOTTOM: 2 * columns}
+    following: dict[int, int] = {}
+    for point, kind in zip((2 * (rows * columns + at)).tolist(), kinds.tolist(), strict=True):
+        for entered, left in LINES[kind]:
+            following[point + edges[entered]] = point + edges[left]
     return following
-
-
-def _edge(side: int, rows: Int[np.ndarray, " cell"], at: Int[np.ndarray, " cell"], columns: int) -> np.ndarray:
-    point = rows * columns + at
-    return np.asarray({TOP: 2 * point, BOTTOM: 2 * (point + columns), LEFT: 2 * point + 1, RIGHT: 2 * point + 3}[side])
 
 
 def _places(field: Float[np.ndarray, "y x"], level: float, crossed: Int[np.ndarray, " edge"]) -> Line:

@@ -17,7 +17,7 @@ from omnisae.report.visualizers.grid import grid
 from omnisae.report.visualizers.once import Once
 from omnisae_vision.views.outlines import FINE
 
-REMEMBERED = 512
+REMEMBERED = 4096
 """Pictures whose masks are kept, for the next latent that shows them."""
 
 Masks = Mapping[str, Bool[np.ndarray, "y x"]]
