@@ -205,9 +205,24 @@ def test_columns_that_are_missing_are_told(tmp_path):
         votes.tally(asked, catalogue.read(file, ["id", *votes.columns(asked).values()], "id"))
 
 
-def test_clean_samples():
-    found = votes.clean({"bar_yes": np.array([0.9, 0.8, 0.5, 0.2, 0.0, np.nan])}, 0.8)
-    np.testing.assert_array_equal(found["clean:bar_yes"], [1, 1, np.nan, 0, 0, np.nan])
+def test_clean_samples(tmp_path):
+    """Of forty voters each: who is in, who is out because others were seen, who is out because they were not asked."""
+    rows = [
+        (0, 40, 2, 38, 36, 2),  # arms: 36 of 38 see two
+        (0, 40, 0, 40, 20, 20),  # divided over the number of arms
+        (36, 4, 2, 2, 1, 1),  # smooth: nobody is asked of arms
+        (20, 20, 10, 10, 5, 5),  # divided from the first question on
+        (0, 40, 38, 2, 1, 1),  # edge-on
+    ]
+    asked = Votes(tree=TREE, clean=0.8)
+    table = counted(tmp_path, rows)
+    found = votes.clean(asked, table, 0.8)
+    nan = np.nan
+    np.testing.assert_array_equal(found["clean:shape_smooth"], [0, 0, 1, nan, 0])
+    np.testing.assert_array_equal(found["clean:edge_no"], [1, 1, 0, nan, 0])
+    np.testing.assert_array_equal(found["clean:arms_2"], [1, nan, 0, 0, 0])
+    np.testing.assert_array_equal(found["clean:arms_3"], [0, nan, 0, 0, 0])
+    assert set(found) == {f"clean:{name}" for name in table.fractions}
 
 
 @settings(deadline=None, max_examples=50, database=None)

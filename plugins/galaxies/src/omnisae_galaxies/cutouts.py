@@ -189,8 +189,8 @@ class Cutouts(Dataset):
         found: dict[str, Float[np.ndarray, " example"]] = {}
         if self._tally is not None:
             found |= self._tally.fractions
-            floor = self._config.votes.clean if self._config.votes else None
-            found |= votes.clean(self._tally.fractions, floor) if floor is not None else {}
+            asked = self._config.votes
+            found |= votes.clean(asked, self._tally, asked.clean) if asked and asked.clean is not None else {}
         found |= {name: self._fraction(name) for name in self._config.fractions}
         out = {name: self._spread(values, np.nan) for name, values in found.items()}
         for name, words in self._labels.items():

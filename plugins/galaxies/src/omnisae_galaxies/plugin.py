@@ -64,7 +64,7 @@ class Votes(BaseModel):
         gt=0.5,
         le=1,
         description="also make clean samples: a concept clean:<question>_<answer> that is 1 from this fraction on, 0 "
-        "up to one minus it, and unknown between",
+        "where at most one minus it gave the answer (of those asked, or of all voters), and unknown between",
     )
 
     @model_validator(mode="after")

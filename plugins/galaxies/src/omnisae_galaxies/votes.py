@@ -72,14 +72,24 @@ def tally(votes: Votes, table: Catalogue) -> Tally:
     return Tally(found, kept, notes)
 
 
-def clean(fractions: Mapping[str, Column], floor: float) -> dict[str, Column]:
-    """Clean samples: 1 where at least `floor` gave the answer, 0 where at most 1 − `floor` did, NaN between."""
-    return {
-        f"clean:{name}": np.where(
-            values >= floor - TOLERANCE, 1.0, np.where(values <= 1 - floor + TOLERANCE, 0.0, np.nan)
-        )
-        for name, values in fractions.items()
-    }
+def clean(votes: Votes, found: Tally, floor: float) -> dict[str, Column]:
+    """Clean samples, by `clean:question_answer`: 1 where at least `floor` gave the answer; 0 where at most 1 − `floor`
+    did, of those who were asked or of all voters (a smooth galaxy is no clockwise spiral, though nobody was asked which
+    way its arms turn); NaN between, and where nothing is known.
+
+    What all voters gave is the product of fractions on the answer's path, as far as they are known.
+    """
+    out = {}
+    for name, answers in found.questions.items():
+        walked = [found.fractions[answer] for answer in path(votes.questions, name) if answer in found.fractions]
+        for answer in answers:
+            values = found.fractions[f"{name}_{answer}"]
+            known = np.stack([*walked, values])
+            share = np.where(np.isnan(known).all(axis=0), np.nan, np.nanprod(known, axis=0))
+            low = 1 - floor + TOLERANCE
+            no = (values <= low) | (share <= low)
+            out[f"clean:{name}_{answer}"] = np.where(values >= floor - TOLERANCE, 1.0, np.where(no, 0.0, np.nan))
+    return out
 
 
 def _shares(
