@@ -21,8 +21,8 @@ def chart(rows: Sequence[Mapping[str, Any]], switch: str) -> Figure:
     """A bar a latent: the share of target decisions that change, with its interval, and upright lines for what it is
     compared with. `rows` are those of the study's table."""
     height = _TOP + _ROW * len(rows) + _BOTTOM
-    values = [value for row in rows for value in (row["target changed"], *_beside(row).values()) if value == value]
-    top = max([0.05, *values])
+    values = [value for row in rows for value in (row["target changed"], row["high"], *_beside(row).values())]
+    top = max([0.05, *(value for value in values if value == value)])
 
     def across(share: float) -> float:
         return _LEFT + (WIDTH - _LEFT - _RIGHT) * min(share, top) / top

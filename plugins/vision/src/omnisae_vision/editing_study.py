@@ -11,6 +11,7 @@ from omnisae.errors import DatasetError
 from omnisae.extract.split import SELECT, TEST
 from omnisae.interventions.effects import matched_controls
 from omnisae.interventions.sae import SAE
+from omnisae.report.words import whole
 from omnisae.studies.resample import LEVELS, generator, interval, weights
 from omnisae.studies.study import Finding, Findings, Material, Measure, Study
 from omnisae_vision import editing_answers
@@ -43,7 +44,7 @@ class Result:
 
 
 class RegionEffects(Study):
-    title: ClassVar[str] = "What does a latent do to the model's answer, in one region of a picture?"
+    title: ClassVar[str] = "What does switching a latent off in a region do to the model's answer?"
     about: ClassVar[str] = (
         "On test pictures a latent is switched off at the tokens of a region (or on, where it is silent), and the "
         "model answers again. Target changed: the share of decisions about the target that are then others; others "
@@ -129,11 +130,18 @@ class RegionEffects(Study):
         )
 
 
+class RegionEffectsOn(RegionEffects):
+    """The same question of a latent that is switched on."""
+
+    title: ClassVar[str] = "What does switching a latent on in a region do to the model's answer?"
+
+
 def _findings(material: Material, results: Sequence[Result], switch: str) -> list[Finding]:
     random = generator(material, f"region effects {switch}")
     n = len(results)
     target, other = (np.array([one.mean(INSIDE, field) for one in results]) for field in ("target", "other"))
     ends = interval(target, random, times=DRAWS)
+    remark = f"n counts latents, on {whole(sum(len(one.rows) for one in results))} pictures in all"
     out = []
     for condition, against in AGAINST.items():
         control = _mean(np.array([one.mean(condition) for one in results]))
@@ -144,10 +152,12 @@ def _findings(material: Material, results: Sequence[Result], switch: str) -> lis
         )
     control = _mean(np.array([one.mean(RANDOM, "other") for one in results]))
     ends = interval(other, random, times=DRAWS)
-    out.append(Finding("Others changed", _mean(other), n, control, AGAINST[RANDOM], *ends, kind="share"))
+    out.append(Finding("Others changed", _mean(other), n, control, AGAINST[RANDOM], *ends, kind="share", remark=remark))
     shift, beside = (np.array([abs(one.mean(c, "shift")) for one in results]) for c in (INSIDE, RANDOM))
     ends = interval(shift, random, times=DRAWS)
-    out.append(Finding("Size of the target's shift", _mean(shift), n, _mean(beside), AGAINST[RANDOM], *ends))
+    out.append(
+        Finding("Size of the target's shift", _mean(shift), n, _mean(beside), AGAINST[RANDOM], *ends, remark=remark)
+    )
     return out
 
 

@@ -51,9 +51,9 @@ class RegionEffectsConfig(StudyConfig):
     )
 
     def build(self) -> "Study":
-        from omnisae_vision.editing_study import RegionEffects
+        from omnisae_vision.editing_study import RegionEffects, RegionEffectsOn
 
-        return RegionEffects(self)
+        return RegionEffects(self) if self.switch == "off" else RegionEffectsOn(self)
 
 
 VISUALIZERS: tuple[type[VisualizerConfig], ...] = DRAWINGS
