@@ -19,13 +19,19 @@ SIZE = (24, 32)
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
-    """Nothing here may reach for the network."""
+    """Nothing here may reach for the network; the library swallows what is raised, so that it is asked afterwards."""
+    asked = []
 
-    def refused(*_, **__):
+    def refused(*where, **_):
+        asked.append(where)
         raise AssertionError("the network was asked")
 
     monkeypatch.setattr(socket.socket, "connect", refused)
     monkeypatch.setattr(socket, "getaddrinfo", refused)
+    monkeypatch.setattr(library.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(library.config, "HF_UPDATE_DOWNLOAD_COUNTS", True)
+    yield
+    assert not asked
 
 
 def picture(seed, size=SIZE):

@@ -92,4 +92,6 @@ def _library() -> Any:
             "pip install -U datasets",
         )
     datasets.disable_progress_bars()
+    # It would report the reading of local files, too, to a counter on the network.
+    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
     return datasets
