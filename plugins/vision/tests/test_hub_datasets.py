@@ -30,7 +30,7 @@ def no_network(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refused)
     monkeypatch.setattr(library.config, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(library.config, "HF_UPDATE_DOWNLOAD_COUNTS", True)
-    yield
+    yield asked
     assert not asked
 
 
@@ -295,10 +295,12 @@ def test_configs_that_contradict_themselves(options, message):
         HubDatasetConfig(**options)
 
 
-def test_the_hub_is_asked_only_where_it_is_named(monkeypatch):
+def test_the_hub_is_asked_only_where_it_is_named(no_network):
     with pytest.raises(DatasetError, match="'nobody/nothing' of the hub cannot be read") as caught:
         HubDatasetConfig(hub="nobody/nothing").build()
     assert "network" in caught.value.remedy
+    assert no_network, "here it may"
+    no_network.clear()
 
 
 def test_without_the_library_the_user_is_told(monkeypatch, saved):
