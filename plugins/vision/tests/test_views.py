@@ -282,7 +282,7 @@ def test_contours_say_level_area_and_mask(world):
     assert "disc-00000: max 4, 100 % of the area" in figure.alt
     assert "disc-00002: max 4, 50 % of the area" in figure.alt
     assert "disc-00004: max 1.9, 0 % of the area" in figure.alt, "one level for all pictures of a latent"
-    assert "exceeds 50 % of its largest value, 2." in figure.caption
+    assert "exceeds 50 % of its largest value, 2; below" in figure.caption
     assert "the mask of left" in figure.caption
     text = figure.data.decode()
     assert text.count("stroke:#f0f921") == 1 + 2

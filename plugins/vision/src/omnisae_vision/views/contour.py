@@ -6,7 +6,7 @@ from omnisae.report.scale import colour
 from omnisae.report.visualizer import Figure, Firing, LatentView
 from omnisae.report.visualizers import svg
 from omnisae.report.visualizers.grid import grid
-from omnisae.report.words import clip, esc, percent, short
+from omnisae.report.words import clip, esc, short
 from omnisae_vision.views.frames import Frame
 from omnisae_vision.views.outlines import FINE, mask_outlines, outlines, path, smooth
 from omnisae_vision.views.sheet import GAP, TEXT, WIDTH, Seen, Sheet, fitted, panel, strongest_of
@@ -44,15 +44,16 @@ class Contour(Sheet):
             name = view.dataset.ids[firing.row]
             drawn, area = self._outlined(view, firing, frame, truth)
             strongest = short(float(grid(firing).max()))
-            words = f"max {strongest} · {percent(area)} of area"
+            words = f"{strongest} · {_percent(area)} of area"
             parts.append(
                 panel(x, y, width, height, f"0 0 {frame.width} {frame.height}", f"<title>{esc(name)}</title>{drawn}")
             )
             parts.append(svg.text(x, y + height + 13, words))
-            said.append(f"{name}: max {strongest}, {percent(area)} of the area")
+            said.append(f"{name}: max {strongest}, {_percent(area)} of the area")
         level = f"{100 * self.threshold:g} % of its largest value, {short(self.threshold * view.ceiling)}"
         caption = (
-            f"{strongest_of(view, len(shown))}. Solid: where the latent, smoothed between tokens, exceeds {level}."
+            f"{strongest_of(view, len(shown))}. Solid: where the latent, smoothed between tokens, exceeds {level}; "
+            "below, its largest value in the picture and the share of the area."
         )
         if truth is not None:
             caption += (
@@ -82,6 +83,11 @@ class Contour(Sheet):
         if truth is not None:
             parts += [_key(222, TRUE, DASHES), svg.text(254, 11, f"mask of {clip(truth.concept, 18)}", kind="label")]
         return parts
+
+
+def _percent(area: float) -> str:
+    """A share of the area in no more signs than fit below a picture."""
+    return f"{100 * area:.0f} %" if area >= 0.1 else f"{100 * area:.2g} %"
 
 
 def _scales(frame: Frame, size: tuple[int, int]) -> tuple[float, float]:
