@@ -269,7 +269,7 @@ def test_pictures_elsewhere_are_not_fetched(tmp_path):
 def test_paths_that_hold_nothing(tmp_path):
     with pytest.raises(DatasetError, match="there is no file or folder") as caught:
         build(tmp_path / "nowhere")
-    assert "dataset.hub" in caught.value.remedy
+    assert "hf-hub:owner/name" in caught.value.remedy
     (tmp_path / "x.csv").write_text("a")
     with pytest.raises(DatasetError, match="is no .parquet file"):
         build(tmp_path / "x.csv")
@@ -282,8 +282,7 @@ def test_paths_that_hold_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "give either dataset.path"),
-        ({"path": "x", "hub": "a/b"}, "give either dataset.path"),
+        ({}, "Field required"),
         ({"path": "x", "revision": "main"}, "dataset.revision is about the hub"),
         ({"path": "x", "box_labels": "y"}, "name the boxes"),
         ({"path": "x", "masks": "y"}, "go together"),
@@ -297,7 +296,7 @@ def test_configs_that_contradict_themselves(options, message):
 
 def test_the_hub_is_asked_only_where_it_is_named(no_network):
     with pytest.raises(DatasetError, match="'nobody/nothing' of the hub cannot be read") as caught:
-        HubDatasetConfig(hub="nobody/nothing").build()
+        HubDatasetConfig(path="hf-hub:nobody/nothing").build()
     assert "network" in caught.value.remedy
     assert no_network, "here it may"
     no_network.clear()

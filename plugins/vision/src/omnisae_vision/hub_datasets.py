@@ -49,8 +49,9 @@ class HubDataset(Dataset):
         return Example(row, self._ids[row], decode.read(held, exif=self._config.exif, name=name))
 
     def fingerprint(self) -> str:
-        settings = self._config.model_dump(mode="json", exclude={"path", "cache"}) | {"stamp": self._stamp}
-        return fingerprint(settings, self._files, Path(self._config.path or ".").expanduser())
+        where = {"path", "cache"} if self._config.hub is None else {"cache"}
+        settings = self._config.model_dump(mode="json", exclude=where) | {"stamp": self._stamp}
+        return fingerprint(settings, self._files, Path(self._config.path).expanduser())
 
     def annotations(self) -> Annotations:
         classes = {} if self._classes is None else one_hot("class", self._classes)

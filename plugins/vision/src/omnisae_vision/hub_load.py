@@ -23,33 +23,33 @@ def load(config: HubDatasetConfig) -> Loaded:
     """The split that a config names. Raises DatasetError, or PluginError where the library is not installed."""
     library = _library()
     try:
-        held, files = _local(library, config) if config.path is not None else (_remote(library, config), [])
+        held, files = _local(library, config) if config.hub is None else (_remote(library, config), [])
     except (DatasetError, PluginError):
         raise
     except Exception as error:  # the library raises whatever its many readers do
-        what = f"the folder {config.path}" if config.path is not None else f"{config.hub!r} of the hub"
+        what = config.path if config.hub is None else f"{config.hub!r} of the hub"
         raise DatasetError(
             f"{what} cannot be read as a dataset of pictures: {_first(error)}",
             "dataset.path names a folder of save_to_disk, .parquet files, or a folder of pictures"
-            if config.path is not None
+            if config.hub is None
             else "check its name and the network; a private dataset needs `hf auth login`",
         ) from error
     data = _split(held, config.split)
     if not len(data):
         raise DatasetError("the dataset holds no row", "name another split in dataset.split")
-    return Loaded(data.with_format(None), files, "" if config.path is not None else str(data._fingerprint))
+    return Loaded(data.with_format(None), files, "" if config.hub is None else str(data._fingerprint))
 
 
 def _local(library: Any, config: HubDatasetConfig) -> tuple[Any, list[Path]]:
     """What lies on this machine; nothing is fetched."""
-    path = Path(str(config.path)).expanduser()
+    path = Path(config.path).expanduser()
     if any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
         return library.load_from_disk(str(path)), _below(path)
     if path.is_dir():
         return library.load_dataset(str(path.resolve()), cache_dir=config.cache), _below(path)
     files = sorted(Path(one) for one in glob.glob(str(path), recursive=True))
     if not files:
-        raise DatasetError(f"dataset.path: there is no file or folder {path}", "a hub's name goes into dataset.hub")
+        raise DatasetError(f"dataset.path: there is no file or folder {path}", "a name on the hub is hf-hub:owner/name")
     if any(one.suffix != ".parquet" for one in files):
         raise DatasetError(f"dataset.path: {files[0]} is no .parquet file", "name a folder, or .parquet files")
     named = {"train": [str(one.resolve()) for one in files]}

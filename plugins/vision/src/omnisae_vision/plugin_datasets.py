@@ -15,6 +15,9 @@ AUGMENTING = ("augment", "transform", "flip", "crop", "jitter", "mixup", "cutmix
 PICKLED = ("pyd", "pickle", "pkl", "pth", "pt")
 """Endings under which WebDataset keeps pickles."""
 
+HUB = "hf-hub:"
+"""What stands before a name on Hugging Face's hub, as in the extractors' `model`."""
+
 
 class PicturesConfig(DatasetConfig):
     """A dataset of pictures as they are stored; the base of this plug-in's datasets.
@@ -155,10 +158,10 @@ class HubDatasetConfig(PicturesConfig):
     """Pictures of Hugging Face `datasets`: saved to disk, parquet, a folder of pictures, or on the hub."""
 
     type: Literal["vision.hub_dataset"] = "vision.hub_dataset"
-    path: str | None = Field(
-        None, description="on this machine: a folder of save_to_disk, .parquet files, or a folder of pictures"
+    path: str = Field(
+        description="a folder of save_to_disk, .parquet files, a folder of pictures; or hf-hub:owner/name (needs the "
+        "network once)"
     )
-    hub: str | None = Field(None, description="instead, a name on the hub, owner/name (needs the network once)")
     subset: str | None = Field(None, description="the hub dataset's configuration; none: its default")
     revision: str | None = Field(None, description="the hub dataset's commit or tag; none: the newest")
     split: str | None = Field(None, description="which split; none: train, or the only one")
@@ -183,16 +186,19 @@ class HubDatasetConfig(PicturesConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if (self.path is None) == (self.hub is None):
-            raise ValueError("give either dataset.path, on this machine, or dataset.hub, a name on the hub")
         for key in ("subset", "revision"):
-            if self.path is not None and getattr(self, key) is not None:
+            if self.hub is None and getattr(self, key) is not None:
                 raise ValueError(f"dataset.{key} is about the hub, and dataset.path is on this machine; leave it out")
         if self.box_labels is not None and self.boxes is None:
             raise ValueError("dataset.box_labels says what boxes show; name the boxes in dataset.boxes")
         if (self.masks is None) != (not self.mask_values):
             raise ValueError("dataset.masks and dataset.mask_values go together: where masks lie, and what they mean")
         return self
+
+    @property
+    def hub(self) -> str | None:
+        """The name on the hub; None where the dataset lies on this machine."""
+        return self.path.removeprefix(HUB) if self.path.startswith(HUB) else None
 
     def build(self) -> "Dataset":
         from omnisae_vision.hub_datasets import HubDataset
