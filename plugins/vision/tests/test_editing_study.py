@@ -261,6 +261,30 @@ def test_a_model_that_scores_no_class_is_refused(paint, tmp_path, material):
         answers(extractor, DenseConfig(at="ln_post", through=("proj",)))(extractor.probe())
 
 
+def test_zero_shot_answers_of_pictures_and_of_places(paint, tmp_path):
+    """CLIP without a head: the classes' text vectors score pictures, and the patches' tokens on their own."""
+    from omnisae_vision.editing_answers import answers
+    from omnisae_vision.plugin import ImageFolderConfig
+
+    paint(tmp_path / "a.png")
+    thin = {"embed_dim": 16, "vision_cfg": {"width": 32, "head_width": 16, "layers": 2}}
+    config = OpenClipConfig(model="ViT-B-32", device="cpu", arguments=thin, classes=("cat", "dog", "sofa"))
+    extractor = config.build(ImageFolderConfig(root=str(tmp_path)).build())
+    inputs = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    whole, dense = answers(extractor, None), answers(extractor, DenseConfig(at="ln_post", through=("proj",)))
+    assert whole(inputs).shape == (2, 1, 3)
+    torch.testing.assert_close(whole(inputs)[:, 0], extractor.answers(inputs))
+    found = dense(inputs)
+    assert found.shape == (2, 49, 3)
+    assert dense.grid == (7, 7)
+    seen = []
+    handle = extractor.model.ln_post.register_forward_hook(lambda _m, _i, out: seen.append(out))
+    extractor.answers(inputs)
+    handle.remove()
+    tokens = seen[0][:, 1:] @ extractor.model.proj
+    torch.testing.assert_close(found, extractor.answer(tokens.flatten(0, 1)).unflatten(0, (2, 49)))
+
+
 def test_decisions_and_scores():
     scores = np.array([[2.0, -1.0, 0.5]])
     assert decisions(scores, True).tolist() == [[True, False, True]]
