@@ -19,7 +19,7 @@ HUB = "hf-hub:"
 """What stands before a name on Hugging Face's hub, as in the extractors' `model`."""
 
 
-class PicturesConfig(DatasetConfig):
+class StoredPicturesConfig(DatasetConfig):
     """A dataset of pictures as they are stored; the base of this plug-in's datasets.
 
     Random changes of pictures are refused: what is known of places in a picture would no longer lie where it lies, and
@@ -40,7 +40,7 @@ class PicturesConfig(DatasetConfig):
         return given
 
 
-class FolderConfig(PicturesConfig):
+class FolderConfig(StoredPicturesConfig):
     """Pictures below a folder, with a table of attributes where there is one."""
 
     root: str = Field(description="the folder, or a small world with known truth")
@@ -103,7 +103,7 @@ class YoloConfig(FolderConfig):
         return YoloFolder(self)
 
 
-class WebDatasetConfig(PicturesConfig):
+class WebDatasetConfig(StoredPicturesConfig):
     """Pictures in local tar shards as WebDataset writes them, read at any place through an index of their members."""
 
     type: Literal["vision.webdataset"] = "vision.webdataset"
@@ -154,7 +154,7 @@ class WebDatasetConfig(PicturesConfig):
         return WebDataset(self)
 
 
-class HubDatasetConfig(PicturesConfig):
+class HubDatasetConfig(StoredPicturesConfig):
     """Pictures of Hugging Face `datasets`: saved to disk, parquet, a folder of pictures, or on the hub."""
 
     type: Literal["vision.hub_dataset"] = "vision.hub_dataset"
