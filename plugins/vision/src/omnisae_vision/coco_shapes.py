@@ -77,8 +77,8 @@ def _run_lengths(what: str, shape: Mapping[str, Any], size: tuple[int, int]) -> 
             f"{list(size)}",
             "give the pictures at the size that was annotated",
         )
-    packed = isinstance(counts, (str, bytes))
-    runs = np.asarray(unpacked(what, counts) if packed else numbers(what, counts), dtype=np.int64)
+    given = unpacked(what, counts) if isinstance(counts, (str, bytes)) else numbers(what, counts)
+    runs = np.asarray(given, dtype=np.int64)
     if (runs < 0).any() or runs.sum() != size[0] * size[1]:
         raise DatasetError(
             f"{what} has run lengths of {int(runs.sum())} pixels for a picture of {size[0] * size[1]}", "mend the file"

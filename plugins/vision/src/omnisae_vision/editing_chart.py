@@ -25,7 +25,7 @@ def chart(rows: Sequence[Mapping[str, Any]], switch: str) -> Figure:
     top = max([0.05, *(value for value in values if value == value)])
 
     def across(share: float) -> float:
-        return _LEFT + (WIDTH - _LEFT - _RIGHT) * min(share, top) / top
+        return float(_LEFT + (WIDTH - _LEFT - _RIGHT) * min(share, top) / top)
 
     parts = _legend()
     for tick in svg.ticks(0.0, top, 4):

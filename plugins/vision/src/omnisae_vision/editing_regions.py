@@ -1,5 +1,6 @@
 """Which latents are edited, in which pictures, and at which of their tokens."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -97,12 +98,15 @@ class Regions:
         lists = {str(self._postings.poles.name(i)): i for i in range(len(self._postings.poles))}
         if name not in lists:
             raise ConfigError(f"latents: there is no latent {name!r}", did_you_mean(name, lists))
-        table, rank = self._material.table, {}
-        for i in of:
+        table, seen = self._material.table, Counter[str]()
+        ranked: list[tuple[int, str]] = []
+        for i in of:  # rows of one concept stand in the order of their rank on SELECT
             concept = str(table["concept"][i])
-            rank[concept] = rank.get(concept, -1) + 1
+            seen[concept] += 1
             if int(table["list"][i]) == lists[name]:
-                return Subject(lists[name], concept)
+                ranked.append((seen[concept], concept))
+        if ranked:
+            return Subject(lists[name], min(ranked)[1])
         if self._config.region == "mask":
             raise ConfigError(
                 f"latents: {name!r} is among the best of no concept of regions, so its region is not known",
@@ -124,7 +128,7 @@ class Regions:
         rows = self._material.rows(side)
         silent = rows[self._postings.strength(subject.list)[rows] == 0]
         if self._config.region == "firing":
-            return silent
+            return np.asarray(silent)
         masks, known = self._of_concept(subject.concept)
         return np.array([row for row in silent.tolist() if row in known and row not in masks], dtype=np.int64)
 

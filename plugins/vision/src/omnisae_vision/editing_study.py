@@ -13,7 +13,7 @@ from omnisae.interventions.effects import matched_controls
 from omnisae.interventions.sae import SAE
 from omnisae.report.words import whole
 from omnisae.studies.resample import LEVELS, generator, interval, weights
-from omnisae.studies.study import Finding, Findings, Material, Measure, Study
+from omnisae.studies.study import Finding, Findings, Kind, Material, Measure, Study
 from omnisae_vision import editing_answers
 from omnisae_vision.editing_chart import chart
 from omnisae_vision.editing_regions import Regions, Subject
@@ -109,18 +109,21 @@ class RegionEffects(Study):
 
     def _told(self, material: Material, results: Sequence[Result], left_out: Sequence[str], *, dense: bool) -> Findings:
         switch = self.config.switch
+        how = f"{switch}, dense" if dense else switch
+        where = f"when it is switched {switch} in its region" + (", read at every place" if dense else "")
+        told: dict[str, tuple[str, str, Kind]] = {
+            f"target changed ({how})": ("target", f"share of target decisions that change {where}", "share"),
+            f"others changed ({how})": ("other", f"share of other decisions that change {where}", "share"),
+            f"target shift ({how})": ("shift", f"mean change of the target's logit {where}", "signed"),
+        }
         measures = [
-            Measure(f"target changed ({switch})", _by_list(material, results, "target"),
-                    f"share of target decisions that change when it is switched {switch} in its region", "share"),
-            Measure(f"others changed ({switch})", _by_list(material, results, "other"),
-                    f"share of other decisions that change when it is switched {switch} in its region", "share"),
-            Measure(f"target shift ({switch})", _by_list(material, results, "shift"),
-                    "mean change of the target's logit", "signed"),
-        ]  # fmt: skip
+            Measure(name, _by_list(material, results, field), note, kind) for name, (field, note, kind) in told.items()
+        ]
         notes = [_note(self.config, dense)]
         if left_out:
             notes.append(f"Too few pictures with a region, so not edited: latents {', '.join(left_out)}.")
-        rows = [_row(material, one) for one in sorted(results, key=lambda one: -one.mean(INSIDE))]
+        strongest = sorted(results, key=lambda one: -np.nan_to_num(one.mean(INSIDE), nan=-1.0))
+        rows = [_row(material, one) for one in strongest]
         return Findings(
             findings=_findings(material, results, switch),
             measures=measures,

@@ -68,8 +68,8 @@ def placement(extractor: Extractor, example: Example) -> Placement:
     def place(mask: Mask) -> Mask:
         return np.asarray(extractor.place(mask, example), dtype=bool)
 
-    down = _along(height, lambda edge: place(_upper(height, width, edge)).any(axis=1), example.id)
-    across = _along(width, lambda edge: place(_upper(width, height, edge).T).any(axis=0), example.id)
+    down = _along(height, lambda edge: np.asarray(place(_upper(height, width, edge)).any(axis=1)), example.id)
+    across = _along(width, lambda edge: np.asarray(place(_upper(width, height, edge).T).any(axis=0)), example.id)
     return Placement(down, across)
 
 
@@ -89,7 +89,8 @@ def _along(pixels: int, carried: Callable[[int], Bool[np.ndarray, " pixel"]], na
         )
     if len({end for _, end in ends}) < 2:  # a picture of few pixels: its own two ends are left
         ends = [(0, int(whole[0])), (pixels, int(whole[-1]) + 1)]
-    scale, offset = np.polyfit(*np.array(ends, dtype=np.float64).T, 1)
+    at, shown = np.array(ends, dtype=np.float64).T
+    scale, offset = np.polyfit(at, shown, 1)
     return Along(float(scale), float(offset), pixels, seen)
 
 

@@ -113,7 +113,7 @@ def _members(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, str, str]]
         named = _NAMED.match(member.name)
         if named is not None and member.isreg() and not named[1].startswith("__"):
             yield member, named[1], named[2].lower()
-        tar.members = []  # what was passed is not kept: shards have many members
+        tar.members = []  # type: ignore[attr-defined]  # what was passed is not kept: shards have many members
 
 
 def _rest(path: Path, offset: int) -> str:
