@@ -207,6 +207,11 @@ def test_broken_pictures_are_left_out(tmp_path):
     assert "44 test pictures" in found.notes[0]
 
 
+def test_vectors_without_a_model_are_refused(made):
+    with pytest.raises(DatasetError, match="vectors that were computed elsewhere cannot be turned"):
+        measured(replace(made, extractor=object()))
+
+
 def test_examples_that_are_no_pictures_are_refused(made):
     class Vectors(Blobs):
         def load(self, row):

@@ -31,6 +31,11 @@ class Consistency(Study):
         self.most, self.least, self.top = most, least, top
 
     def study(self, material: Material) -> Findings:
+        if getattr(material.extractor, "model", None) is None:
+            raise DatasetError(
+                "there is no model that sees pictures: vectors that were computed elsewhere cannot be turned",
+                "name the model in the extractor, or leave this study out",
+            )
         rows = material.rows(TEST)
         if len(rows) > self.most:
             rows = np.sort(generator(material, "consistency").permutation(rows)[: self.most])
