@@ -200,6 +200,10 @@ def test_prefixes_may_be_shares(make: Any) -> None:
         presets.abstopk(32, 3),
         presets.batchtopk(32, 3),
         presets.matryoshka(32, 3),
+        presets.archetypal(32, 3, points=16),
+        presets.archetypal(32, 3, points=16, unit_norm=True),
+        presets.msae(32, (1, 2, 4)),
+        presets.msae(32, (1, 2, 4), weights="reverse"),
         presets.matryoshka(32, 3, prefixes=(4, 32), normaliser=LayerNormConfig()),
     ],
 )
