@@ -8,6 +8,7 @@ from omnisae.hooks.point import View
 from omnisae.plugins.kinds import (
     ActivationByType,
     DatasetByType,
+    DecoderByType,
     ExtractorByType,
     MetricByType,
     NestingByType,
@@ -68,6 +69,9 @@ class AutoencoderConfig(Section):
     latents: int = Field(gt=0, description="number of latents")
     activation: ActivationByType = Field(
         description="the rule by which latents fire: its name, or a mapping with `type` and its fields"
+    )
+    decoder: DecoderByType = Field(
+        {"type": "core.free"}, validate_default=True, description="what the decoder's rows are made of"
     )
     nesting: NestingByType | None = Field(None, description="nested dictionaries; none: one dictionary")
     normaliser: NormaliserByType = Field(

@@ -34,6 +34,11 @@ class Activation(nn.Module, ABC):
     shard: Shard = WHOLE
     """The processes that hold the other latents, or share the batch."""
 
+    @property
+    def keeps(self) -> int | None:
+        """Where it picks the k largest pre-activations of a token, or k on average, whatever these are: k."""
+        return None
+
     @abstractmethod
     def forward(self, pre: Float[Tensor, "token latent"]) -> Float[Tensor, "token latent"]:
         """The codes in training, with a gradient."""

@@ -31,7 +31,7 @@ from omnisae.autoencoders.codes import Codes
 from omnisae.autoencoders.golden import TOLERANCE, choose, deviation
 from omnisae.config import AutoencoderConfig
 from omnisae.errors import ArtifactError
-from omnisae.plugins.kinds import ActivationConfig, NestingConfig, NormaliserConfig, PenaltyConfig
+from omnisae.plugins.kinds import ActivationConfig, DecoderConfig, NestingConfig, NormaliserConfig, PenaltyConfig
 from omnisae.plugins.registry import registry
 
 __all__ = ["Artifact", "ArtifactInfo", "annotate", "describe", "save"]
@@ -58,7 +58,7 @@ def save(
     """
     folder = folder_of(path)
     golden = choose(autoencoder, autoencoder.specimen if sample is None else sample)
-    tensors = {f"model.{name}": tensor for name, tensor in autoencoder.state_dict().items()}
+    tensors = {f"model.{name}": tensor for name, tensor in autoencoder.fused_state().items()}
     tensors |= {f"golden.{name}": tensor for name, tensor in golden.items()}
     tensors |= {
         f"statistics.{name}": _per_latent(name, t, autoencoder.latents) for name, t in (statistics or {}).items()
@@ -110,7 +110,7 @@ class Artifact:
         """
         folder, about = folder_of(path), read(path)
         tensors = _read(folder, about, verify)
-        autoencoder = Autoencoder(_config(about, folder), about.autoencoder.width, about.autoencoder.seed)
+        autoencoder = Autoencoder(_config(about, folder), about.autoencoder.width, about.autoencoder.seed, fused=True)
         try:
             autoencoder.load_state_dict(_named(tensors, "model."))
         except RuntimeError as error:
@@ -170,6 +170,7 @@ def _config(about: About, folder: Path) -> AutoencoderConfig:
     # Looked up one by one first, so that a missing plug-in is told as such and not as a field that does not validate.
     parts: list[tuple[type[Any], Any]] = [
         (ActivationConfig, raw.get("activation")),
+        (DecoderConfig, raw.get("decoder")),
         (NestingConfig, raw.get("nesting")),
         (NormaliserConfig, raw.get("normaliser")),
         *((PenaltyConfig, penalty) for penalty in raw.get("penalties", ())),

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from omnisae.autoencoders.activation import Activation, SparseActivation
 from omnisae.autoencoders.auxk import Silence, auxiliary_loss
 from omnisae.autoencoders.codes import Codes
-from omnisae.autoencoders.divide import divide
+from omnisae.autoencoders.dictionary import Dictionary
+from omnisae.autoencoders.divide import Part, divide
 from omnisae.autoencoders.initialise import geometric_median, towards_data, unit_directions
 from omnisae.autoencoders.kernels.plain import weighted_rows
 from omnisae.autoencoders.kernels.rows import remove_parallel, to_unit
@@ -23,6 +24,7 @@ from omnisae.autoencoders.operand import Operand
 from omnisae.autoencoders.picked import Picked
 from omnisae.autoencoders.preactivations import Preactivations
 from omnisae.autoencoders.precision import Precision
+from omnisae.autoencoders.ranks import parted
 from omnisae.autoencoders.shard import WHOLE, Shard
 from omnisae.autoencoders.sparse import Entries, Reconstruction, encode_entries, reconstruct
 from omnisae.config import AutoencoderConfig, AuxKConfig
@@ -87,11 +89,15 @@ class Autoencoder(nn.Module):
     normalised activation and b the decoder's bias; rows of `encoder` and `decoder` belong to latents. A training step
     is `forward`, `loss.backward()`, `before_step()`, the optimiser's step, `after_step(fired, tokens)`.
 
+    Where the config's decoder makes the rows by a `dictionary`, `decoder` is a buffer of them, made anew after every
+    step. One that is `fused` has the rows and no dictionary, which is all that use needs.
+
     With a `shard` that divides latents, this is the part of one process: `encoder`, `decoder` and all that has a row a
     latent hold the `held` latents only. Such a part can be trained, together with the others; codes are for whole
     autoencoders.
     """
 
+    decoder: Tensor
     variance: Tensor
     centre: Tensor
     seen: Tensor
@@ -100,7 +106,9 @@ class Autoencoder(nn.Module):
     precision: Precision = "exact"
     """How the encoder's product of a training step is computed."""
 
-    def __init__(self, config: AutoencoderConfig, width: int, seed: int, shard: Shard = WHOLE) -> None:
+    def __init__(
+        self, config: AutoencoderConfig, width: int, seed: int, shard: Shard = WHOLE, *, fused: bool = False
+    ) -> None:
         super().__init__()
         self.config, self.width, self.latents, self.seed = config, width, config.latents, seed
         self.shard, self.held = shard, shard.held(self.latents)
@@ -109,9 +117,15 @@ class Autoencoder(nn.Module):
         self.activation.shard = shard
         self.normaliser: Normaliser = config.normaliser.build(width)
         nesting: Nesting = config.nesting.build(self.latents) if config.nesting else Nesting((self.latents,))
+        nesting.check(self.activation)
         self.nesting = shard.nesting(nesting)
         penalties: list[Penalty] = [penalty.build(self.latents, width) for penalty in config.penalties]
-        parts: dict[str, Activation | Penalty] = {"activation": self.activation}
+        made = None if fused else config.decoder.build(self.latents, width, config.unit_norm)
+        self.dictionary: Dictionary | None = made
+        parts: dict[str, Part] = {"activation": self.activation}
+        if made is not None:
+            made.shard = shard
+            parts["dictionary"] = made
         parts |= {f"penalties.{place}": penalty for place, penalty in enumerate(penalties)}
         self.divided = divide(parts, self.latents, shard)
         self.penalties = nn.ModuleList(penalties)
@@ -120,7 +134,10 @@ class Autoencoder(nn.Module):
         directions = unit_directions(self.latents, width, seed, self.held)
         self.encoder = nn.Parameter(directions.clone())
         self.encoder_bias = nn.Parameter(torch.zeros(self._here))
-        self.decoder = nn.Parameter(directions)
+        if made is None:
+            self.decoder = nn.Parameter(directions)
+        else:
+            self.register_buffer("decoder", directions)
         self.decoder_bias = nn.Parameter(torch.zeros(width))
         self.register_buffer("variance", torch.tensor(float(width)))
         self.register_buffer("centre", torch.zeros(width))
@@ -136,8 +153,8 @@ class Autoencoder(nn.Module):
 
         Fits the normaliser, puts the decoder's bias at the geometric median of the normalised sample, turns the atoms
         towards randomly drawn tokens, ties the encoder to the decoder with the one scale that reconstructs the sample
-        best, and fits the activation rule. `like` is an autoencoder with the same normaliser that has just started
-        from the same sample: what both would learn of it is taken over.
+        best, and fits the activation rule; a dictionary starts by its own rule. `like` is an autoencoder with the same
+        normaliser that has just started from the same sample: what both would learn of it is taken over.
         Raises TrainingError where the sample is not finite or of another width.
         """
         self._check(sample, TrainingError)
@@ -150,7 +167,12 @@ class Autoencoder(nn.Module):
             for name, tensor in known.items():
                 tensor.copy_(state[name])
         centred = self.normaliser(sample)[0] - self.decoder_bias
-        self.decoder.copy_(towards_data(self.decoder, centred, DATA_SHARE, self.seed, self.latents, self.held))
+        if self.dictionary is None:
+            self.decoder.copy_(towards_data(self.decoder, centred, DATA_SHARE, self.seed, self.latents, self.held))
+        else:
+            alike = like is not None and like.config.decoder == self.config.decoder
+            self.dictionary.start(centred, self.seed, like.dictionary if like is not None and alike else None)
+            self.decoder.copy_(self._rows())
         self._tie(centred[:START_ROWS])
 
     def _look_at(self, sample: Tensor) -> None:
@@ -185,8 +207,8 @@ class Autoencoder(nn.Module):
         batch = x if isinstance(x, Batch) else self.prepare(x)
         tokens = len(batch)
         shift = self.decoder_bias - self.centre
-        pre = self._pre(batch.x, shift.detach())
-        coded = self._coded(pre, shift)
+        pre, decoder = self._pre(batch.x, shift.detach()), self._rows()
+        coded = self._coded(pre, shift, decoder)
         losses = {"reconstruction": coded.reconstruction.loss / (tokens * self.variance), **coded.losses}
         for penalty in self.penalties:
             losses[cast(Penalty, penalty).name] = penalty(coded.passed)
@@ -196,7 +218,7 @@ class Autoencoder(nn.Module):
                 pre,
                 self.encoder,
                 self.encoder_bias,
-                self.decoder,
+                decoder,
                 self.silence,
                 self.auxk.k,
                 self.activation.signed,
@@ -213,7 +235,10 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def before_step(self) -> None:
-        """Between backward and the optimiser's step: take from the decoder's gradient what would only change norms."""
+        """Between backward and the optimiser's step: take from the decoder's gradient what would only change norms.
+
+        What a dictionary gets has no such part: its rows are brought to norm one on their way into the loss.
+        """
         gradient = self.decoder.grad
         if self.config.unit_norm and gradient is not None:
             remove_parallel(gradient, self.decoder)
@@ -221,7 +246,10 @@ class Autoencoder(nn.Module):
     @torch.no_grad()
     def after_step(self, fired: Int[Tensor, " latent"], tokens: int) -> None:
         """After the optimiser's step. `fired` and `tokens` are summed over all processes."""
-        if self.config.unit_norm:
+        if self.dictionary is not None:
+            self.dictionary.after_step()
+            self.decoder.copy_(self._rows())
+        elif self.config.unit_norm:
             to_unit(self.decoder)
         self.silence.after_step(fired, tokens)
         self.activation.after_step()
@@ -230,6 +258,10 @@ class Autoencoder(nn.Module):
     def decoder_rows(self) -> Float[Tensor, "latent width"]:
         """The direction of every latent held here, in normalised units, without a gradient."""
         return self.decoder.detach()
+
+    def fused_state(self) -> dict[str, Tensor]:
+        """The state of this autoencoder as a `fused` one: all but what its decoder's rows are made of."""
+        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("dictionary.")}
 
     def dead(self) -> Bool[Tensor, " latent"]:
         """The latents held here that have not fired in `auxk.dead_after` tokens of training."""
@@ -267,25 +299,37 @@ class Autoencoder(nn.Module):
         over_latents = self.shard.over_latents
         return Preactivations(x, encoder, bias, shift.detach(), precision or self.precision, over_latents)
 
-    def _coded(self, pre: Preactivations, shift: Tensor) -> _Coded:
+    def _rows(self) -> Float[Tensor, "latent width"]:
+        """The decoder's rows with a gradient, be they parameters or made of some."""
+        if self.dictionary is None:
+            return self.decoder
+        rows: Tensor = self.dictionary()
+        return F.normalize(rows, dim=1) if self.config.unit_norm else rows
+
+    def _coded(self, pre: Preactivations, shift: Tensor, decoder: Tensor) -> _Coded:
         if isinstance(self.activation, SparseActivation):
             with torch.no_grad():
                 picked = self.activation.pick(pre)
             if picked is not None:
-                return self._sparse(self.activation, pre.x.rows, shift, picked)
-        return self._dense(pre, shift)
+                return self._sparse(self.activation, pre.x.rows, shift, decoder, picked)
+        return self._dense(pre, shift, decoder)
 
-    def _sparse(self, activation: SparseActivation, rows: Tensor, shift: Tensor, picked: Picked) -> _Coded:
-        entries, over_latents = Entries.of(picked, self._here), self.shard.over_latents
+    def _sparse(
+        self, activation: SparseActivation, rows: Tensor, shift: Tensor, decoder: Tensor, picked: Picked
+    ) -> _Coded:
+        over_latents, bags = self.shard.over_latents, None
+        if self.nesting.ks is not None:
+            picked, bags = parted(picked, self.nesting.ks, activation.signed, over_latents)
+        entries = Entries.of(picked, self._here, bags)
         raw = encode_entries(picked.values, rows, over_latents.common(shift), self.encoder, self.encoder_bias, entries)
         values = activation.values(raw, entries)
-        reconstruction = reconstruct(values, rows, shift, self.decoder, entries, self.nesting, over_latents)
-        passed = self._passed(values, picked.latents.long(), len(rows))
+        reconstruction = reconstruct(values, rows, shift, decoder, entries, self.nesting, over_latents)
+        passed = self._passed(values, picked.latents.long(), len(rows), decoder)
         return _Coded(
             passed, reconstruction, entries.counts(values.detach() != 0), activation.entry_losses(raw, entries)
         )
 
-    def _dense(self, pre: Preactivations, shift: Tensor) -> _Coded:
+    def _dense(self, pre: Preactivations, shift: Tensor, decoder: Tensor) -> _Coded:
         """The step of rules whose codes are dense, or of a sparse rule that reaches too many latents."""
         rows, over_latents = pre.x.rows, self.shard.over_latents
         with torch.autocast(rows.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
@@ -293,17 +337,17 @@ class Autoencoder(nn.Module):
             codes = self.activation(values)
             left, loss = rows - shift, rows.new_zeros(())
             for weight, (a, b) in zip(self.nesting.weights, pairwise((0, *self.nesting.prefixes)), strict=True):
-                left = left - over_latents.total(codes[:, a:b] @ self.decoder[a:b])
+                left = left - over_latents.total(codes[:, a:b] @ decoder[a:b])
                 square = left.square().sum()
                 loss = loss + weight * square
         fired = (codes.detach() != 0).sum(0)
         found = Reconstruction(loss, left.detach(), square.detach())
-        return _Coded(self._passed(codes, None, len(rows)), found, fired, self.activation.losses(values))
+        return _Coded(self._passed(codes, None, len(rows), decoder), found, fired, self.activation.losses(values))
 
-    def _passed(self, codes: Tensor, latents: Tensor | None, tokens: int) -> Pass:
+    def _passed(self, codes: Tensor, latents: Tensor | None, tokens: int, decoder: Tensor) -> Pass:
         scale, over_latents = self.variance.sqrt(), self.shard.over_latents
         return Pass(
-            codes, latents, tokens, self.decoder, self.encoder, scale, self.seen, over_latents, self.activation.signed
+            codes, latents, tokens, decoder, self.encoder, scale, self.seen, over_latents, self.activation.signed
         )
 
     def _tie(self, centred: Tensor) -> None:

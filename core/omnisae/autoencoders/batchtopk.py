@@ -37,6 +37,10 @@ class BatchTopK(SparseActivation):
         self.register_buffer("smallest", torch.zeros(()))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
+    @property
+    def keeps(self) -> int:
+        return self.k
+
     def forward(self, pre: Float[Tensor, "token latent"]) -> Float[Tensor, "token latent"]:
         values, place = pre.reshape(-1).topk(pre.shape[0] * self.k, sorted=False)
         self._observe(values.detach())

@@ -1,10 +1,13 @@
 """Codes: the sparse vectors of latents of a batch of tokens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from omnisae.autoencoders.picked import Picked
+from omnisae.autoencoders.ranks import ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,14 @@ class Codes:
         out = torch.zeros(len(self), self.width, dtype=self.values.dtype, device=self.values.device)
         out[self.tokens, self.latents.long()] = self.values
         return out
+
+    def largest(self, k: int) -> "Codes":
+        """The k largest codes of each token, in magnitude; of equals the lowest latent's. What an autoencoder that was
+        nested over k reconstructs from, for any of its ks.
+        """
+        some = Picked(self.offsets, self.latents, self.values)
+        kept = some.only(ranks(some, self.values.abs()) < k)
+        return replace(self, offsets=kept.offsets, latents=kept.latents, values=kept.values)
 
     @staticmethod
     def from_dense(matrix: Float[Tensor, "token latent"], context: Tensor | None = None) -> "Codes":

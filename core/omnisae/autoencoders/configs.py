@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from omnisae.plugins.component import Component
-from omnisae.plugins.kinds import ActivationConfig, NestingConfig, NormaliserConfig, PenaltyConfig
+from omnisae.plugins.kinds import ActivationConfig, DecoderConfig, NestingConfig, NormaliserConfig, PenaltyConfig
 
 if TYPE_CHECKING:
     from omnisae.autoencoders.activation import Activation
+    from omnisae.autoencoders.dictionary import Dictionary
     from omnisae.autoencoders.loss import Penalty
     from omnisae.autoencoders.nesting import Nesting
     from omnisae.autoencoders.normaliser import Normaliser
@@ -79,6 +80,36 @@ class BatchTopKConfig(ActivationConfig):
         return BatchTopK(self.k)
 
 
+class FreeConfig(DecoderConfig):
+    """Rows are parameters of their own."""
+
+    type: Literal["core.free"] = "core.free"
+
+    def build(self, latents: int, width: int, unit_norm: bool) -> None:
+        return None
+
+
+class ArchetypalConfig(DecoderConfig):
+    """Rows are mixtures of points of the data, and a little beside them (RA-SAE, Fel et al. 2025)."""
+
+    type: Literal["core.archetypal"] = "core.archetypal"
+    points: int = Field(1024, gt=0, description="points of the training sample that rows are mixed from")
+    choose: Literal["kmeans", "rows"] = Field(
+        "kmeans", description="which points: the centroids of the sample's clusters, or rows of the sample"
+    )
+    delta: float = Field(
+        1.0,
+        ge=0,
+        description="largest distance of a row from its mixture, in normalised units (under core.standard a typical "
+        "activation is √width long); 0: rows are mixtures and nothing else",
+    )
+
+    def build(self, latents: int, width: int, unit_norm: bool) -> "Dictionary":
+        from omnisae.autoencoders.archetypal import Archetypal
+
+        return Archetypal(latents, width, self.points, self.choose, self.delta, unit_norm)
+
+
 class MatryoshkaConfig(NestingConfig):
     """Prefixes of the latents each reconstruct on their own, from the same codes (Bussmann et al. 2025)."""
 
@@ -93,6 +124,24 @@ class MatryoshkaConfig(NestingConfig):
         from omnisae.autoencoders.nesting import matryoshka
 
         return matryoshka(self.prefixes, self.weights, latents)
+
+
+class MatryoshkaKConfig(NestingConfig):
+    """The largest k codes of each token reconstruct on their own, for several k (MSAE, Zaigrajew et al. 2025)."""
+
+    type: Literal["core.matryoshka_k"] = "core.matryoshka_k"
+    ks: tuple[int, ...] = Field(
+        min_length=1, description="numbers of codes, ascending, ending with the activation rule's k"
+    )
+    weights: Literal["uniform", "reverse"] = Field(
+        "uniform",
+        description="weights of the losses: all alike; or falling linearly from the smallest k to the largest",
+    )
+
+    def build(self, latents: int) -> "Nesting":
+        from omnisae.autoencoders.nesting import matryoshka_k
+
+        return matryoshka_k(self.ks, self.weights, latents)
 
 
 class NoneConfig(NormaliserConfig):
@@ -158,7 +207,10 @@ COMPONENTS: tuple[type[Component], ...] = (
     TopKConfig,
     AbsTopKConfig,
     BatchTopKConfig,
+    FreeConfig,
+    ArchetypalConfig,
     MatryoshkaConfig,
+    MatryoshkaKConfig,
     NoneConfig,
     StandardConfig,
     LayerNormConfig,

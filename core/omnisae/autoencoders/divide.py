@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from torch import nn
 
 from omnisae.autoencoders.activation import Activation
+from omnisae.autoencoders.dictionary import Dictionary
 from omnisae.autoencoders.loss import Penalty
 from omnisae.autoencoders.shard import Shard
 from omnisae.errors import ConfigError
 
 OWN = ("encoder", "encoder_bias", "decoder", "silence.tokens", "silence.candidates")
 """The autoencoder's own tensors with one row a latent."""
+Part = Activation | Dictionary | Penalty
 
 
-def divide(parts: dict[str, Activation | Penalty], latents: int, shard: Shard) -> frozenset[str]:
+def divide(parts: dict[str, Part], latents: int, shard: Shard) -> frozenset[str]:
     """Leave to each part, which is named by its place in the autoencoder, the rows of the latents held here.
 
     Returns the names of all tensors of the autoencoder that have one row a latent. Raises ConfigError where there are
@@ -26,13 +28,14 @@ def divide(parts: dict[str, Activation | Penalty], latents: int, shard: Shard) -
     return frozenset((*OWN, *(f"{place}.{name}" for place, _, name in _by_latent(parts))))
 
 
-def _by_latent(parts: dict[str, Activation | Penalty]) -> Iterator[tuple[str, nn.Module, str]]:
+def _by_latent(parts: dict[str, Part]) -> Iterator[tuple[str, nn.Module, str]]:
     for place, part in parts.items():
         for name in part.by_latent:
-            yield place, part, name
+            if getattr(part, name) is not None:
+                yield place, part, name
 
 
-def _check(parts: dict[str, Activation | Penalty], latents: int, processes: int) -> None:
+def _check(parts: dict[str, Part], latents: int, processes: int) -> None:
     if latents < processes:
         raise ConfigError(
             f"autoencoder.latents {latents} cannot be divided among {processes} processes",

@@ -20,7 +20,7 @@ def top(picked: Picked, k: int, signed: bool, over_latents: Group) -> Picked:
         return picked
     tokens = len(picked.offsets) - 1
     sizes = picked.values.abs() if signed else picked.values
-    place = None if picked.entries == tokens * k else _places(picked)  # none has more than k: all have k
+    place = None if picked.entries == tokens * k else places(picked)  # none has more than k: all have k
     if place is not None:
         sizes = torch.zeros(tokens, k, dtype=sizes.dtype, device=sizes.device).index_put(place, sizes)
     everyones = over_latents.stacked(sizes.reshape(tokens, k)).transpose(0, 1).reshape(tokens, -1)
@@ -48,11 +48,11 @@ def largest(picked: Picked, count: int, over_latents: Group) -> Picked:
     spare = count - int((everyones > least).sum())
     equal = values == least
     if spare < int((everyones == least).sum()):
-        equal &= _first(_places(picked)[0], equal, spare, over_latents)
+        equal &= _first(places(picked)[0], equal, spare, over_latents)
     return picked.only((values > least) | equal)
 
 
-def _places(picked: Picked) -> tuple[Int[Tensor, " entry"], Int[Tensor, " entry"]]:
+def places(picked: Picked) -> tuple[Int[Tensor, " entry"], Int[Tensor, " entry"]]:
     """The token of every entry, and how many entries of that token come before it."""
     counts, device = picked.offsets.diff().long(), picked.latents.device
     row = torch.arange(len(counts), device=device).repeat_interleave(counts, output_size=picked.entries)

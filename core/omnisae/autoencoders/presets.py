@@ -1,13 +1,15 @@
 """Published autoencoders, named: each is a combination of core's parts, no code of its own."""
 
-from typing import Any
+from typing import Any, Literal
 
 from omnisae.autoencoders.configs import (
     AbsTopKConfig,
+    ArchetypalConfig,
     BatchTopKConfig,
     JumpReLUConfig,
     L1Config,
     MatryoshkaConfig,
+    MatryoshkaKConfig,
     ReLUConfig,
     TopKConfig,
 )
@@ -47,3 +49,20 @@ def matryoshka(latents: int, k: int, prefixes: tuple[float, ...] | None = None, 
     """Matryoshka BatchTopK (Bussmann et al. 2025). Prefixes: by default an eighth, a quarter, a half, and all."""
     nesting = MatryoshkaConfig(prefixes=prefixes or (0.125, 0.25, 0.5, latents))
     return batchtopk(latents, k, **{"nesting": nesting, **parts})
+
+
+def archetypal(latents: int, k: int, points: int = 1024, delta: float = 1.0, **parts: Any) -> AutoencoderConfig:
+    """RA-SAE: TopK with AuxK, over rows mixed from points of the data, with one scale for all of them (Fel et al. 2025,
+    "Archetypal SAE: Adaptive and Stable Dictionary Learning for Concept Extraction in Large Vision Models").
+    """
+    decoder = ArchetypalConfig(points=points, delta=delta)
+    return topk(latents, k, **{"decoder": decoder, "unit_norm": False, **parts})
+
+
+def msae(
+    latents: int, ks: tuple[int, ...], weights: Literal["uniform", "reverse"] = "uniform", **parts: Any
+) -> AutoencoderConfig:
+    """MSAE: TopK with AuxK, nested over k (Zaigrajew et al. 2025, "Interpreting CLIP with Hierarchical Sparse
+    Autoencoders"). The paper's ks double from 64; the last one fires.
+    """
+    return topk(latents, ks[-1], **{"nesting": MatryoshkaKConfig(ks=ks, weights=weights), **parts})

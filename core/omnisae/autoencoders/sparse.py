@@ -4,7 +4,7 @@ An *entry* is one non-zero of a token × latent matrix. Entries stand in the ord
 (the order by latent) makes weight gradients sums over runs. Nothing here depends on the order in which threads finish.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from omnisae.autoencoders.kernels.device import constant
 from omnisae.autoencoders.kernels.loops import array, fits, threads
 from omnisae.autoencoders.nesting import Nesting
 from omnisae.autoencoders.picked import Picked
+from omnisae.autoencoders.ranks import Bags
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +32,28 @@ class Entries:
     """Entries sorted by latent, and by token within a latent."""
     bounds: Int[Tensor, " latent+1"]
     """Where each latent's entries begin in `order`."""
+    bags: Bags | None = None
+    """Where the entries of each token are parted by rank. Latents then ascend within a bag, not within a token."""
 
     @staticmethod
-    def of(picked: Picked, width: int) -> "Entries":
+    def of(picked: Picked, width: int, bags: Bags | None = None) -> "Entries":
         """The entries that were picked. `width` is the number of latents."""
         offsets, latents = picked.offsets, picked.latents
         if device.at_hand(latents):
             tokens, order = torch.empty_like(latents), torch.empty_like(latents)
             bounds = latents.new_empty(width + 1)
             products.transpose(*map(array, (latents, offsets, order, bounds, tokens)))
-            return Entries(offsets, latents, tokens, order, bounds)
+            return Entries(offsets, latents, tokens, order, bounds, bags)
         entry = torch.arange(latents.shape[0], device=latents.device)
         tokens = torch.searchsorted(offsets, entry, right=True) - 1
         keys, order = plain.ascending(latents, width)
         return Entries(
-            offsets, latents, tokens, order, torch.searchsorted(keys, torch.arange(width + 1, device=keys.device))
+            offsets, latents, tokens, order, torch.searchsorted(keys, torch.arange(width + 1, device=keys.device)), bags
         )
+
+    def by_bag(self, bags: Bags) -> "Entries":
+        """The same entries, with every bag in a token's place."""
+        return replace(self, offsets=bags.bounds, tokens=bags.of, bags=None)
 
     def counts(self, fires: Tensor) -> Int[Tensor, " latent"]:
         """How many of the entries for which `fires` holds belong to each latent."""
@@ -151,8 +158,10 @@ class _Reconstruct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         values, pulls, along = ctx.saved_tensors
-        factor = -2 * gradient
-        atoms, _sums = _sum_by_latent(pulls, values * factor, ctx.entries, ctx.prefixes, ctx.zero)
+        factor, rows, entries = -2 * gradient, pulls, ctx.entries
+        if entries.bags is not None:
+            rows, entries = pulls.reshape(-1, 1, pulls.shape[2]), entries.by_bag(entries.bags)
+        atoms, _sums = _sum_by_latent(rows, values * factor, entries, ctx.prefixes, ctx.zero)
         shift = factor * pulls[:, 0].sum(0) if ctx.needs_input_grad[2] else None
         return along * factor, None, shift, atoms, None, None, None
 
@@ -171,11 +180,11 @@ def _residuals(
     over_latents: Group,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Σ_{q ≥ p} weight_q r_q by token and group, the last r, ⟨pull, atom⟩ of every entry, and ‖r_p‖²."""
-    tokens, groups = x.shape[0], len(nesting.prefixes)
+    tokens, groups = x.shape[0], nesting.groups
     if over_latents.size == 1 and device.takes(values, x, decoder):
         from omnisae.autoencoders.kernels.triton.residuals import residuals as triton_residuals
 
-        bags = entries.offsets if groups == 1 else _grouped(entries, nesting, tokens)
+        bags = entries.offsets if groups == 1 else _bounds(entries, nesting, tokens)
         weights = constant(nesting.weights, x.dtype, x.device)
         return triton_residuals(values, x, shift, decoder, entries.latents, bags, weights)
     if over_latents.size == 1 and fits(x, decoder):  # in one pass; with others, their sums come in between
@@ -186,14 +195,14 @@ def _residuals(
         )
         residual = pulls[:, 0] if groups == 1 else torch.empty_like(x)
         apart = x[:0] if groups == 1 else residual
-        ends, weights = torch.tensor(nesting.prefixes), x.new_tensor(nesting.weights)
         threads()
+        bags = entries.offsets if groups == 1 else _bounds(entries, nesting, tokens)
         products.reconstruct(
-            *map(array, (x, shift, values, entries.latents, entries.offsets, decoder, ends, weights)),
+            *map(array, (x, shift, values, entries.latents, bags, decoder, x.new_tensor(nesting.weights))),
             *map(array, (pulls, apart, along, squares)),
         )
         return pulls, residual, along, squares
-    bags, latents = _grouped(entries, nesting, tokens), entries.latents.long()
+    bags, latents = _bounds(entries, nesting, tokens).long(), entries.latents.long()
     parts = over_latents.summed(plain.weighted_rows(decoder, latents, bags, values)).reshape(tokens, groups, -1)
     residuals = (x - shift)[:, None] - parts.cumsum(1)
     weighted = residuals * constant(nesting.weights, x.dtype, x.device)[:, None]
@@ -202,8 +211,15 @@ def _residuals(
     return pulls, residuals[:, -1].contiguous(), along, residuals.square().sum(2)
 
 
-def _grouped(entries: Entries, nesting: Nesting, tokens: int) -> Int[Tensor, " bag+1"]:
-    """Where the entries of every token and prefix group begin: latents ascend in a token, so groups are runs."""
+def _bounds(entries: Entries, nesting: Nesting, tokens: int) -> Int[Tensor, " bag+1"]:
+    """Where the entries of every token and group begin. Of prefixes: latents ascend in a token, so groups are runs."""
+    if entries.bags is not None:
+        return entries.bags.bounds
+    if device.at_hand(entries.offsets):
+        bounds = entries.offsets.new_empty(tokens * nesting.groups + 1)
+        ends = torch.tensor(nesting.prefixes)
+        products.runs(*map(array, (entries.latents, entries.offsets, ends, bounds)))
+        return bounds
     width, where = nesting.prefixes[-1], entries.latents.device
     starts = constant((0, *nesting.prefixes[:-1]), torch.int64, where)
     keys = entries.tokens.long() * width + entries.latents

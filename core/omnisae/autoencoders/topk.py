@@ -19,6 +19,10 @@ class TopK(SparseActivation):
         super().__init__()
         self.k = k
 
+    @property
+    def keeps(self) -> int:
+        return self.k
+
     def forward(self, pre: Float[Tensor, "token latent"]) -> Float[Tensor, "token latent"]:
         values, latents = pre.topk(self.k, dim=1)
         return torch.zeros_like(pre).scatter(1, latents, torch.relu(values))

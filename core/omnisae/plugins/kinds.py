@@ -11,6 +11,7 @@ from omnisae.plugins.component import Component, by_type
 
 if TYPE_CHECKING:
     from omnisae.autoencoders.activation import Activation
+    from omnisae.autoencoders.dictionary import Dictionary
     from omnisae.autoencoders.loss import Penalty
     from omnisae.autoencoders.nesting import Nesting
     from omnisae.autoencoders.normaliser import Normaliser
@@ -44,7 +45,7 @@ class DatasetConfig(Component):
 
 
 class AutoencoderPartConfig(Component):
-    """A part of an autoencoder; see the four kinds below."""
+    """A part of an autoencoder; see the five kinds below."""
 
     kind: ClassVar[str] = "autoencoder part"
     hook: ClassVar[str] = "omnisae_autoencoders"
@@ -57,6 +58,18 @@ class ActivationConfig(AutoencoderPartConfig):
 
     @abstractmethod
     def build(self, latents: int) -> "Activation": ...
+
+
+class DecoderConfig(AutoencoderPartConfig):
+    """What the decoder's rows are made of."""
+
+    kind: ClassVar[str] = "decoder"
+
+    @abstractmethod
+    def build(self, latents: int, width: int, unit_norm: bool) -> "Dictionary | None":
+        """What makes the rows, which are brought to norm one afterwards where `unit_norm` holds: a scale of its own
+        would be lost then. None: the rows are parameters of their own.
+        """
 
 
 class NestingConfig(AutoencoderPartConfig):
@@ -134,6 +147,7 @@ KINDS: tuple[type[Component], ...] = (
     ExtractorConfig,
     DatasetConfig,
     ActivationConfig,
+    DecoderConfig,
     NestingConfig,
     NormaliserConfig,
     PenaltyConfig,
@@ -146,6 +160,7 @@ KINDS: tuple[type[Component], ...] = (
 ExtractorByType = Annotated[ExtractorConfig, SerializeAsAny(), by_type(ExtractorConfig)]
 DatasetByType = Annotated[DatasetConfig, SerializeAsAny(), by_type(DatasetConfig)]
 ActivationByType = Annotated[ActivationConfig, SerializeAsAny(), by_type(ActivationConfig)]
+DecoderByType = Annotated[DecoderConfig, SerializeAsAny(), by_type(DecoderConfig)]
 NestingByType = Annotated[NestingConfig, SerializeAsAny(), by_type(NestingConfig)]
 NormaliserByType = Annotated[NormaliserConfig, SerializeAsAny(), by_type(NormaliserConfig)]
 PenaltyByType = Annotated[PenaltyConfig, SerializeAsAny(), by_type(PenaltyConfig)]

@@ -66,6 +66,29 @@ def test_sixteen_bits_are_scaled(tmp_path):
     assert np.asarray(build(tmp_path).load(0).input)[0, :, 0].tolist() == [0, 128, 255]
 
 
+def test_floating_point_pixels_are_refused(tmp_path):
+    Image.fromarray(np.ones((4, 4), dtype=np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(UnreadableExample, match="floating-point pixels has no known white"):
+        build(tmp_path).load(0)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "LA", "CMYK", "I;16"])
+def test_a_model_takes_every_mode(tmp_path, mode):
+    """From the file to the tensor a model sees, and to the picture that a report shows."""
+    from omnisae_vision.plugin import TimmConfig
+
+    grey = np.full((40, 56), 200, dtype=np.uint16 if mode == "I;16" else np.uint8)
+    picture = (
+        Image.fromarray(grey * np.uint16(257)) if mode == "I;16" else Image.fromarray(grey).convert("RGB").convert(mode)
+    )
+    picture.save(tmp_path / ("a.tif" if mode == "CMYK" else "a.png"))
+    dataset = build(tmp_path)
+    extractor = TimmConfig(model="resnet10t", image_size=32, device="cpu").build(dataset)
+    example = dataset.load(0)
+    assert tuple(extractor.prepare(example).shape) == (3, 32, 32)
+    assert abs(float(extractor.picture(example).mean()) - 200) < (60 if mode == "1" else 8)
+
+
 def test_transparency_lies_over_white(tmp_path):
     Image.fromarray(np.zeros((4, 4, 4), dtype=np.uint8), mode="RGBA").save(tmp_path / "a.png")
     assert np.asarray(build(tmp_path).load(0).input).min() == 255
@@ -80,12 +103,13 @@ def test_exif_turns_only_where_asked(tmp_path, paint):
     assert build(tmp_path, exif=True).load(0).input.size == (20, 30)
 
 
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif", "bmp"])
 @pytest.mark.parametrize("harm", ["truncated", "empty", "text"])
-def test_a_broken_picture_is_named(tmp_path, paint, harm):
-    path = paint(tmp_path / "a/broken.jpg")
+def test_a_broken_picture_is_named(tmp_path, paint, harm, ending):
+    path = paint(tmp_path / f"a/broken.{ending}")
     whole = path.read_bytes()
     path.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "text": b"no picture"}[harm])
-    with pytest.raises(UnreadableExample, match=r"broken\.jpg cannot be read"):
+    with pytest.raises(UnreadableExample, match=rf"broken\.{ending} cannot be read"):
         build(tmp_path).load(0)
 
 

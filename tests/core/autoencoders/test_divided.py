@@ -15,6 +15,7 @@ from omnisae.autoencoders.configs import (
     JumpReLUConfig,
     L1Config,
     MatryoshkaConfig,
+    MatryoshkaKConfig,
     ReLUConfig,
     TopKConfig,
 )
@@ -86,6 +87,14 @@ def compare(whole: Autoencoder, parts: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("processes", [2, 5])
 def test_a_step_is_that_of_the_whole(rule: Any, nesting: Any, processes: int, make: Any, loose: Any) -> None:
     whole = loose(make(rule, nesting=nesting, penalties=(L1Config(weight=0.3),)))
+    compare(whole, together(1, processes, lambda shard, world: learnt(part_of(whole, shard), X, world)))
+
+
+@pytest.mark.parametrize("rule", [TopKConfig(k=3), AbsTopKConfig(k=3), BatchTopKConfig(k=3)], ids=lambda r: r.type)
+@pytest.mark.parametrize("processes", [2, 5])
+def test_nests_over_k_are_those_of_the_whole(rule: Any, processes: int, make: Any, loose: Any) -> None:
+    """Ranks are among the entries of all processes."""
+    whole = loose(make(rule, nesting=MatryoshkaKConfig(ks=(1, 2, 3), weights="reverse")))
     compare(whole, together(1, processes, lambda shard, world: learnt(part_of(whole, shard), X, world)))
 
 

@@ -10,6 +10,7 @@ from omnisae.autoencoders.configs import (
     JumpReLUConfig,
     L1Config,
     MatryoshkaConfig,
+    MatryoshkaKConfig,
     ReLUConfig,
     TopKConfig,
 )
@@ -53,6 +54,12 @@ def gradient_of(autoencoder: Any, term: str) -> dict[str, torch.Tensor]:
 def test_reconstruction_reaches_everything(rule: Any, also: set[str], nesting: Any, make: Any, loose: Any) -> None:
     autoencoder = loose(make(rule, nesting=nesting))
     assert set(gradient_of(autoencoder, "reconstruction")) == ALL | also
+
+
+@pytest.mark.parametrize("rule", [TopKConfig(k=3), BatchTopKConfig(k=3)], ids=lambda rule: rule.type)
+def test_nests_over_k_reach_everything(rule: Any, make: Any, loose: Any) -> None:
+    autoencoder = loose(make(rule, nesting=MatryoshkaKConfig(ks=(1, 2, 3))))
+    assert set(gradient_of(autoencoder, "reconstruction")) == ALL
 
 
 @pytest.mark.parametrize("rule", [TopKConfig(k=3), ReLUConfig()], ids=lambda rule: rule.type)

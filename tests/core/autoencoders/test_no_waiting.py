@@ -12,10 +12,12 @@ from torch.utils._pytree import tree_leaves
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.configs import (
     AbsTopKConfig,
+    ArchetypalConfig,
     BatchTopKConfig,
     JumpReLUConfig,
     L1Config,
     MatryoshkaConfig,
+    MatryoshkaKConfig,
     StandardConfig,
     TopKConfig,
 )
@@ -103,23 +105,29 @@ def fresh() -> Iterator[None]:
 
 
 CASES = pytest.mark.parametrize(
-    ("rule", "nesting"),
-    [*((rule, None) for rule in RULES), (RULES[0], MatryoshkaConfig(prefixes=(5, 40)))],
-    ids=["topk", "batchtopk", "abstopk", "matryoshka"],
+    ("rule", "parts"),
+    [
+        *((rule, {}) for rule in RULES),
+        (RULES[0], {"nesting": MatryoshkaConfig(prefixes=(5, 40))}),
+        (RULES[2], {"nesting": MatryoshkaKConfig(ks=(1, 2, 3))}),
+        (RULES[0], {"decoder": ArchetypalConfig(points=8)}),
+        (RULES[1], {"decoder": ArchetypalConfig(points=8), "unit_norm": False}),
+    ],
+    ids=["topk", "batchtopk", "abstopk", "matryoshka", "over-k", "archetypal", "archetypal-scaled"],
 )
 PRECISIONS = pytest.mark.parametrize("precision", ["exact", "mixed", "bf16"])
 
 
 @CASES
-def test_by_pytorch_on_real_tensors(rule: Any, nesting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_pytorch_on_real_tensors(rule: Any, parts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """In double precision, which the CPU's own kernels leave to PyTorch's operations."""
     monkeypatch.setattr(device, "DEVICES", {"cpu"})
-    steps(built(rule, nesting=nesting).double(), torch.randn(12, 16, dtype=torch.float64))
+    steps(built(rule, **parts).double(), torch.randn(12, 16, dtype=torch.float64))
 
 
 @CASES
 @PRECISIONS
-def test_by_triton_on_nothing(precision: Any, rule: Any, nesting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_triton_on_nothing(precision: Any, rule: Any, parts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors that have shapes but no numbers, as if on a GPU: what asks for a number or a mask's count fails."""
     pytest.importorskip("triton")
     from omnisae.autoencoders.kernels.triton import launch
@@ -127,7 +135,7 @@ def test_by_triton_on_nothing(precision: Any, rule: Any, nesting: Any, monkeypat
     monkeypatch.setattr(device, "DEVICES", {"meta"})
     monkeypatch.setattr(device, "_ready", lambda _: True)
     monkeypatch.setattr(launch, "_run", lambda *_: None)
-    autoencoder = built(rule, nesting=nesting).to("meta")
+    autoencoder = built(rule, **parts).to("meta")
     autoencoder.precision = precision
     steps(autoencoder, torch.empty(12, 16, device="meta"))
 

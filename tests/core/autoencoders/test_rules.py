@@ -14,6 +14,7 @@ from omnisae.autoencoders.configs import (
     L1Config,
     LayerNormConfig,
     MatryoshkaConfig,
+    MatryoshkaKConfig,
     ReLUConfig,
     StandardConfig,
     TopKConfig,
@@ -163,6 +164,22 @@ def test_jumprelu_starts_at_its_target(make: Any) -> None:
         ),
         (TopKConfig(k=3), {"nesting": MatryoshkaConfig(prefixes=(16, 8, 24))}, "do not rise strictly"),
         (TopKConfig(k=3), {"nesting": MatryoshkaConfig(prefixes=(8, 24), weights=(1,))}, "1 weights for 2 prefixes"),
+        (
+            TopKConfig(k=3),
+            {"nesting": MatryoshkaKConfig(ks=(2, 1, 3))},
+            r"nesting\.ks: \[2, 1, 3\] do not rise strictly",
+        ),
+        (TopKConfig(k=3), {"nesting": MatryoshkaKConfig(ks=(0, 3))}, r"do not rise strictly\n.*from 1"),
+        (
+            BatchTopKConfig(k=3),
+            {"nesting": MatryoshkaKConfig(ks=(1, 2))},
+            r"nesting\.ks: the last is 2, and the activation rule keeps 3\n.*end the list with 3, or set .*k to 2",
+        ),
+        (
+            JumpReLUConfig(l0=3),
+            {"nesting": MatryoshkaKConfig(ks=(1, 3))},
+            r"JumpReLU keeps no fixed number of them\n.*choose a rule with a k",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(rule: Any, parts: dict[str, Any], told: str, make: Any) -> None:
@@ -183,6 +200,10 @@ def test_prefixes_may_be_shares(make: Any) -> None:
         presets.abstopk(32, 3),
         presets.batchtopk(32, 3),
         presets.matryoshka(32, 3),
+        presets.archetypal(32, 3, points=16),
+        presets.archetypal(32, 3, points=16, unit_norm=True),
+        presets.msae(32, (1, 2, 4)),
+        presets.msae(32, (1, 2, 4), weights="reverse"),
         presets.matryoshka(32, 3, prefixes=(4, 32), normaliser=LayerNormConfig()),
     ],
 )

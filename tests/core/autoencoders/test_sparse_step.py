@@ -1,5 +1,6 @@
 """The sparse training step computes what dense autograd computes."""
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from omnisae.autoencoders.configs import (
     JumpReLUConfig,
     L1Config,
     MatryoshkaConfig,
+    MatryoshkaKConfig,
     ReLUConfig,
     TopKConfig,
 )
@@ -25,6 +27,8 @@ from omnisae.testing.planted import planted
 X = planted(8, 16, 3, 40, 3)[0].double()
 RULES = [TopKConfig(k=3), BatchTopKConfig(k=3), AbsTopKConfig(k=3)]
 NESTINGS = [None, MatryoshkaConfig(prefixes=(5, 12, 24), weights=(1, 2, 3)), MatryoshkaConfig(prefixes=(1, 23, 24))]
+OVER_K = [MatryoshkaKConfig(ks=(1, 3)), MatryoshkaKConfig(ks=(1, 2, 3), weights="reverse"), MatryoshkaKConfig(ks=(3,))]
+NAMES = ["plain", "nested", "uneven", "over-k", "over-k-reverse", "over-one-k"]
 
 
 def dense_codes(autoencoder: Autoencoder, x: Tensor) -> Tensor:
@@ -39,12 +43,20 @@ def dense_codes(autoencoder: Autoencoder, x: Tensor) -> Tensor:
     return torch.relu(pre) * mask
 
 
+def dense_prefixes(autoencoder: Autoencoder, codes: Tensor) -> list[Tensor]:
+    """The codes of each nest: of the first latents, or of the largest codes of each token."""
+    if not isinstance(nesting := autoencoder.config.nesting, MatryoshkaKConfig):
+        return [codes * (torch.arange(codes.shape[1]) < prefix) for prefix in autoencoder.nesting.prefixes]
+    best = [codes.abs().topk(k, dim=1).indices for k in nesting.ks[:-1]]
+    return [codes * torch.zeros_like(codes).scatter(1, some, 1.0) for some in best] + [codes]
+
+
 def dense_loss(autoencoder: Autoencoder, x: Tensor) -> Tensor:
     """The loss written out with dense matrices."""
     codes = dense_codes(autoencoder, x)
     total = torch.zeros((), dtype=x.dtype)
-    for prefix, weight in zip(autoencoder.nesting.prefixes, autoencoder.nesting.weights, strict=True):
-        guess = codes[:, :prefix] @ autoencoder.decoder[:prefix] + autoencoder.decoder_bias
+    for part, weight in zip(dense_prefixes(autoencoder, codes), autoencoder.nesting.weights, strict=True):
+        guess = part @ autoencoder.decoder + autoencoder.decoder_bias
         total = total + weight * (x - guess).square().sum() / (len(x) * autoencoder.variance)
     for penalty in autoencoder.config.penalties:
         weighted = (codes.abs() * autoencoder.decoder.norm(dim=1)).sum() / (len(x) * autoencoder.variance.sqrt())
@@ -71,7 +83,7 @@ def gradients(autoencoder: Autoencoder, loss: Tensor) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.type)
-@pytest.mark.parametrize("nesting", NESTINGS, ids=["plain", "nested", "uneven"])
+@pytest.mark.parametrize("nesting", NESTINGS + OVER_K, ids=NAMES)
 @pytest.mark.parametrize("chunk", [1, 2**22])
 def test_gradients_equal_dense_autograd(
     rule: Any, nesting: Any, chunk: int, make: Any, loose: Any, monkeypatch: pytest.MonkeyPatch
@@ -174,8 +186,13 @@ def test_jumprelu_picks_all_that_has_a_gradient(
         torch.testing.assert_close(gradient, wanted[name], rtol=1e-9, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
 
 
-@pytest.mark.parametrize("rule", [*RULES, JumpReLUConfig(l0=3, bandwidth=0.02)], ids=lambda rule: rule.type)
-@pytest.mark.parametrize("nesting", NESTINGS, ids=["plain", "nested", "uneven"])
+SINGLE = [
+    *product(RULES, NESTINGS + OVER_K),
+    *product([JumpReLUConfig(l0=3, bandwidth=0.02)], NESTINGS),
+]
+
+
+@pytest.mark.parametrize(("rule", "nesting"), SINGLE, ids=lambda part: getattr(part, "type", "plain"))
 @pytest.mark.parametrize("precision", ["exact", "mixed"])
 def test_single_precision_is_near_double(rule: Any, nesting: Any, precision: Any, make: Any, loose: Any) -> None:
     """The kernels of the CPU in fp32 against PyTorch's in fp64: relative 1e-4 of the largest gradient."""

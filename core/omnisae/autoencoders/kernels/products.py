@@ -1,7 +1,8 @@
 """Products of codes on the CPU: reconstruction with its gradients, and sums by latent (numba).
 
-Entries are `latents[offsets[t]:offsets[t + 1]]` of token t, ascending; prefix group p holds the latents from
-`ends[p - 1]` up to `ends[p]`.
+Entries are `latents[offsets[t]:offsets[t + 1]]` of token t, ascending. Those of token t and group p are
+`latents[bags[b]:bags[b + 1]]` with b = t · groups + p. Prefix group p holds the latents from `ends[p - 1]` up to
+`ends[p]`.
 """
 
 import numpy as np
@@ -17,9 +18,8 @@ def reconstruct(
     shift: Float[np.ndarray, " width"],
     values: Float[np.ndarray, " entry"],
     latents: Int[np.ndarray, " entry"],
-    offsets: Int[np.ndarray, " token+1"],
+    bags: Int[np.ndarray, " token*group+1"],
     decoder: Float[np.ndarray, "latent width"],
-    ends: Int[np.ndarray, " group"],
     weights: Float[np.ndarray, " group"],
     pulls: Float[np.ndarray, "token group width"],
     residual: Float[np.ndarray, "token width"],
@@ -32,18 +32,15 @@ def reconstruct(
     and ⟨pull of its group, atom⟩ of every entry to `along`.
     """
     tokens, width = x.shape
-    groups = ends.shape[0]
+    groups = weights.shape[0]
     for block in prange((tokens + BLOCK - 1) // BLOCK):
         left = np.empty(width, x.dtype)
         for t in range(block * BLOCK, min(tokens, (block + 1) * BLOCK)):
             for j in range(width):
                 left[j] = x[t, j] - shift[j]
-            entry = offsets[t]
-            stop = offsets[t + 1]
+            bag = t * groups
             for p in range(groups):
-                until = entry
-                while until < stop and latents[until] < ends[p]:
-                    until += 1
+                entry, until = bags[bag + p], bags[bag + p + 1]
                 for e in range(entry, until - 3, 4):
                     v0, v1, v2, v3 = values[e], values[e + 1], values[e + 2], values[e + 3]
                     d0, d1 = decoder[latents[e]], decoder[latents[e + 1]]
@@ -54,7 +51,6 @@ def reconstruct(
                     v0, d0 = values[e], decoder[latents[e]]
                     for j in range(width):
                         left[j] -= v0 * d0[j]
-                entry = until
                 for j in range(width):
                     pulls[t, p, j] = weights[p] * left[j]
                 squares[t, p] = square_of(left)
@@ -65,16 +61,9 @@ def reconstruct(
                 q = groups - 2 - p
                 for j in range(width):
                     pulls[t, q, j] += pulls[t, q + 1, j]
-            p, last = 0, stop - 1
-            e = offsets[t]
-            while e < stop:
-                while latents[e] >= ends[p]:
-                    p += 1
-                until = e
-                while until < stop and latents[until] < ends[p]:
-                    until += 1
-                last = until - 1
-                for i in range(e, until, 4):
+            for p in range(groups):
+                last = bags[bag + p + 1] - 1
+                for i in range(bags[bag + p], last + 1, 4):
                     i1, i2, i3 = min(i + 1, last), min(i + 2, last), min(i + 3, last)
                     along[i], along[i1], along[i2], along[i3] = dot4(
                         pulls[t, p],
@@ -83,7 +72,6 @@ def reconstruct(
                         decoder[latents[i2]],
                         decoder[latents[i3]],
                     )
-                e = until
 
 
 @njit(parallel=True, cache=True, fastmath=STRICT, nogil=True)
@@ -149,3 +137,35 @@ def transpose(
             tokens[e] = t
             order[place[latents[e]]] = e
             place[latents[e]] += 1
+
+
+@njit(cache=True, nogil=True)
+def runs(
+    latents: Int[np.ndarray, " entry"],
+    offsets: Int[np.ndarray, " token+1"],
+    ends: Int[np.ndarray, " group"],
+    bags: Int[np.ndarray, " token*group+1"],
+) -> None:
+    """Where the entries of each token and prefix group begin."""
+    groups = ends.shape[0]
+    bags[0] = 0
+    for t in range(offsets.shape[0] - 1):
+        entry = offsets[t]
+        for p in range(groups):
+            while entry < offsets[t + 1] and latents[entry] < ends[p]:
+                entry += 1
+            bags[t * groups + p + 1] = entry
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def ranks(
+    sizes: Float[np.ndarray, " entry"], offsets: Int[np.ndarray, " token+1"], out: Int[np.ndarray, " entry"]
+) -> None:
+    """How many entries of the same token are larger than each one, or equal and before it."""
+    tokens = offsets.shape[0] - 1
+    for block in prange((tokens + BLOCK - 1) // BLOCK):
+        for t in range(block * BLOCK, min(tokens, (block + 1) * BLOCK)):
+            first = offsets[t]
+            order = np.argsort(-sizes[first : offsets[t + 1]], kind="mergesort")
+            for rank in range(order.shape[0]):
+                out[first + order[rank]] = rank

@@ -40,7 +40,8 @@ def attributes(table: Table, names: Names, *, id: str, columns: Sequence[str] | 
             concepts[name] = _spread(_fractions(table, name, numbers), rows, len(names.ids))
             continue
         words[name] = _by_example(table.column(name), rows, len(names.ids))
-        concepts |= _one_hot(name, words[name])
+        if len(set(words[name]) - {NOT_KNOWN}) <= MOST_WORDS:
+            concepts |= one_hot(name, words[name])
     groups = {group: _by_example(table.column(group), rows, len(names.ids))} if group else {}
     return Attributes(concepts, words, groups)
 
@@ -49,7 +50,7 @@ def _fractions(table: Table, name: str, values: Float[np.ndarray, " row"]) -> Fl
     wrong = np.flatnonzero(~np.isnan(values) & ~((values >= 0) & (values <= 1)))
     if len(wrong):
         raise DatasetError(
-            f"{table.path}, line {table.lines[wrong[0]]}: {name} is {values[wrong[0]]:g}; attributes are 0, 1, "
+            f"{table.place(int(wrong[0]))}: {name} is {values[wrong[0]]:g}; attributes are 0, 1, "
             f"fractions between, or empty ({len(wrong)} of {len(values)} values are not)",
             f"scale the column, or leave it out: dataset.columns names those that count (here without {name!r})",
         )
@@ -72,10 +73,9 @@ def _by_example(values: Sequence[str], rows: Sequence[int | None], n: int) -> li
     return out
 
 
-def _one_hot(name: str, words: Sequence[str]) -> dict[str, Float[np.ndarray, " example"]]:
+def one_hot(name: str, words: Sequence[str]) -> dict[str, Float[np.ndarray, " example"]]:
+    """A concept `name=word` for every word of a column; NaN where it is not known."""
     kinds = sorted(set(words) - {NOT_KNOWN})
-    if len(kinds) > MOST_WORDS:
-        return {}
     column = np.array(words)
     known = column != NOT_KNOWN
     return {f"{name}={kind}": np.where(known, (column == kind).astype(np.float64), np.nan) for kind in kinds}
@@ -86,7 +86,6 @@ def _refuse_twice(table: Table, names: Sequence[str], rows: Sequence[int | None]
     for i, row in enumerate(rows):
         if row is not None and seen.setdefault(row, i) != i:
             raise DatasetError(
-                f"{table.path}, line {table.lines[i]}: the picture {names[i]!r} stands already in line "
-                f"{table.lines[seen[row]]}",
+                f"{table.place(i)}: the picture {names[i]!r} stands already in {table.row} {table.lines[seen[row]]}",
                 "keep one line a picture",
             )

@@ -1,6 +1,7 @@
 """Reading pictures: whatever the file holds becomes 8-bit RGB, or says why it cannot."""
 
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from jaxtyping import Integer
@@ -9,13 +10,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from omnisae.errors import DatasetError, UnreadableExample
 
 
-def read(path: Path, *, exif: bool = False) -> Image.Image:
+def read(source: Path | IO[bytes], *, exif: bool = False, name: str = "") -> Image.Image:
     """The picture in RGB. Raises UnreadableExample, which names the file, where it cannot be read.
 
-    16-bit grey is scaled by 1/257; transparency is laid over white; of several frames the first counts.
+    16-bit grey is scaled by 1/257; transparency is laid over white; of several frames the first counts. `name` says
+    what `source` is where that is not a path.
     """
     try:
-        with Image.open(path) as picture:
+        with Image.open(source) as picture:
             picture.load()
             turned = ImageOps.exif_transpose(picture) if exif else picture
             return to_rgb(turned)
@@ -23,7 +25,8 @@ def read(path: Path, *, exif: bool = False) -> Image.Image:
         raise
     except Exception as error:
         # Broken files make decoders raise anything: OSError, SyntaxError, ValueError, struct.error, MemoryError …
-        raise UnreadableExample(f"{path} cannot be read: {_reason(error)}", "mend or remove the file") from error
+        said = f"{name or source} cannot be read: {_reason(error)}"
+        raise UnreadableExample(said, "mend or remove the file") from error
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
@@ -52,21 +55,22 @@ def size(path: Path, *, exif: bool = False) -> tuple[int, int]:
     return (width, height) if sideways else (height, width)
 
 
-def read_mask(path: Path) -> Integer[np.ndarray, "y x"]:
+def read_mask(source: Path | IO[bytes], *, name: str = "") -> Integer[np.ndarray, "y x"]:
     """The numbers of a mask: palette indices, or grey values of 1 to 32 bits. Raises DatasetError for anything else."""
+    what = name or str(source)
     try:
-        with Image.open(path) as picture:
+        with Image.open(source) as picture:
             picture.load()
             if picture.mode not in ("1", "L", "P") and not picture.mode.startswith("I"):
                 raise DatasetError(
-                    f"{path} is a picture of mode {picture.mode}; a mask holds one whole number a pixel",
+                    f"{what} is a picture of mode {picture.mode}; a mask holds one whole number a pixel",
                     "save it as a PNG of 8-bit or 16-bit grey, or with a palette",
                 )
             return np.asarray(picture).astype(np.int32)
     except DatasetError:
         raise
     except Exception as error:
-        raise DatasetError(f"the mask {path} cannot be read: {_reason(error)}", "mend or remove the file") from error
+        raise DatasetError(f"the mask {what} cannot be read: {_reason(error)}", "mend or remove the file") from error
 
 
 def _reason(error: Exception) -> str:

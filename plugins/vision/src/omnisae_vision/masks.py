@@ -4,9 +4,10 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Bool, Integer
 
 from omnisae.concepts.annotations import Mask, Region
 from omnisae.errors import DatasetError
@@ -17,6 +18,23 @@ from omnisae_vision.tables import Table
 ENDINGS = (".png", ".tif", ".tiff", ".bmp", ".gif")
 LOOKED_AT = 64
 """Masks whose size is compared with their picture's before the run begins; the others when they are read."""
+
+
+class Regions(Protocol):
+    """What is known of places in pictures, whatever file it comes from."""
+
+    concepts: tuple[str, ...]
+    """All that a region may show."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files that it is read from."""
+
+    def regions(self, row: int) -> list[Region] | None:
+        """The regions of a picture; None where it is not annotated. Raises DatasetError where they cannot be read."""
+
+    def notes(self) -> Sequence[str]:
+        """What of them counts for nothing, and how much, in sentences."""
 
 
 class Masks:
@@ -69,6 +87,9 @@ class Masks:
             return list(_by_value(numbers, self._values))
         return list(_by_instance(numbers, self._instances.get(row, {}), path))
 
+    def notes(self) -> Sequence[str]:
+        return ()
+
     def _check(self, path: Path, row: int, found: tuple[int, int]) -> None:
         wanted = size(self._pictures[row], exif=self._exif)
         if found != wanted:
@@ -82,6 +103,29 @@ class Masks:
                     else ", or set dataset.exif: true if they are drawn on turned pictures"
                 ),
             )
+
+
+def box_mask(
+    left: float, top: float, right: float, bottom: float, size: tuple[int, int]
+) -> Bool[np.ndarray, "y x"] | None:
+    """The pixels of a picture of `size` (height, width) whose centres lie in a box, whose edges are in pixels. At least
+    the pixel at its middle, where it is narrower than one; None where it lies outside the picture, or has no extent."""
+    height, width = size
+    if not (right > left and bottom > top and left < width and top < height and right > 0 and bottom > 0):
+        return None
+    rows, columns = _between(top, bottom, height), _between(left, right, width)
+    where = np.zeros(size, dtype=bool)
+    where[rows, columns] = True
+    return where
+
+
+def _between(low: float, high: float, pixels: int) -> slice:
+    """The pixels whose centres lie between two edges, or the one in which their middle lies."""
+    start, stop = max(int(np.ceil(low - 0.5)), 0), min(int(np.ceil(high - 0.5)), pixels)
+    if start < stop:
+        return slice(start, stop)
+    middle = min(max(int((max(low, 0.0) + min(high, pixels)) / 2), 0), pixels - 1)
+    return slice(middle, middle + 1)
 
 
 def _files(folder: Path, names: Names) -> dict[int, Path]:

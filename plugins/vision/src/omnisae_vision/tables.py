@@ -16,14 +16,20 @@ TRUTH = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of text by name, all of one length; `lines` are the rows' lines in the file."""
+    """Columns of text by name, all of one length; `lines` are the rows' lines in the file (`row` says that they are
+    no lines but rows or samples, by number or name)."""
 
-    path: Path
+    path: Path | str
     columns: Mapping[str, Sequence[str]]
-    lines: Sequence[int]
+    lines: Sequence[int | str]
+    row: str = "line"
 
     def __len__(self) -> int:
         return len(self.lines)
+
+    def place(self, row: int) -> str:
+        """Where a row stands, in words."""
+        return f"{self.path}, {self.row} {self.lines[row]}"
 
     def column(self, name: str) -> Sequence[str]:
         """A column. Raises DatasetError where there is none of this name."""
@@ -55,6 +61,17 @@ def read(path: Path) -> Table:
             raise DatasetError(f"{path}, line {line}: {len(row)} values for {len(header)} columns", "mend the line")
     columns = {name: [row[i].strip() for _, row in rows] for i, name in enumerate(header)}
     return Table(path, columns, [line for line, _ in rows])
+
+
+def text(value: object) -> str | None:
+    """A value of another format as a table would write it, empty for unknown; None where it is no single value."""
+    if value is None:
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float | np.integer | np.floating):
+        return str(value)
+    return None
 
 
 def _number(text: str) -> float | None:

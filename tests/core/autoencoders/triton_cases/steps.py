@@ -14,6 +14,7 @@ from omnisae.autoencoders.configs import (
     JumpReLUConfig,
     L1Config,
     MatryoshkaConfig,
+    MatryoshkaKConfig,
     TopKConfig,
 )
 from omnisae.autoencoders.kernels import device
@@ -23,7 +24,11 @@ from omnisae.testing.planted import planted
 
 X = planted(16, 32, 3, 12, 3)[0]
 RULES = [TopKConfig(k=3), BatchTopKConfig(k=3), AbsTopKConfig(k=3)]
-NESTINGS = [None, MatryoshkaConfig(prefixes=(5, 12, 40), weights=(1, 2, 3))]
+NESTINGS = [
+    None,
+    MatryoshkaConfig(prefixes=(5, 12, 40), weights=(1, 2, 3)),
+    MatryoshkaKConfig(ks=(1, 3), weights="reverse"),
+]
 DEAD = [2, 3, 5, 7, 11, 13, 17]
 
 
@@ -48,7 +53,7 @@ def agree(double: Autoencoder, where: torch.device, expected: torch.Tensor | Non
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.type)
-@pytest.mark.parametrize("nesting", NESTINGS, ids=["plain", "nested"])
+@pytest.mark.parametrize("nesting", NESTINGS, ids=["plain", "nested", "over-k"])
 def test_gradients(rule: Any, nesting: Any, start: Any, loose: Any, where: Any, no_plain: None) -> None:
     agree(loose(start(rule, nesting=nesting, penalties=(L1Config(weight=0.3),))), where)
 

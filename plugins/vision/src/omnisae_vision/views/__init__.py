@@ -1,0 +1,1 @@
+"""Drawings of a latent over pictures: outlines, crops, contact sheets, classes."""
