@@ -144,7 +144,7 @@ def writers(folder: Path, points: Sequence[HookPoint]) -> dict[str, StoreWriter]
 
 def photographs(folder: Path, count: int) -> Dataset:
     """JPEG files of 500 × 375, smooth as photographs are, in an image folder."""
-    from omnisae_vision.plugin import ImageFolderConfig
+    from omnisae_vision.plugin_datasets import ImageFolderConfig
 
     folder.mkdir(parents=True)
     for i, picture in enumerate(_pictures(count)):

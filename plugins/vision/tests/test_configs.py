@@ -10,7 +10,8 @@ import pytest
 
 from omnisae.config_file import load
 from omnisae.errors import HookError
-from omnisae_vision.plugin import ImageFolderConfig, OpenClipConfig, TimmConfig, TransformersConfig
+from omnisae_vision.plugin import OpenClipConfig, TimmConfig, TransformersConfig
+from omnisae_vision.plugin_datasets import ImageFolderConfig
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "vision"
 NAMES = sorted(path.name for path in CONFIGS.glob("*.yaml"))

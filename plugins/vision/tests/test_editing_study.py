@@ -247,7 +247,7 @@ def test_a_hook_point_without_grid_or_masks_without_concepts(material):
 
 
 def test_a_model_that_scores_no_class_is_refused(paint, tmp_path, material):
-    from omnisae_vision.plugin import ImageFolderConfig
+    from omnisae_vision.plugin_datasets import ImageFolderConfig
 
     paint(tmp_path / "a.png")
     thin = {"embed_dim": 16, "vision_cfg": {"width": 32, "head_width": 16, "layers": 2}}
@@ -264,7 +264,7 @@ def test_a_model_that_scores_no_class_is_refused(paint, tmp_path, material):
 def test_zero_shot_answers_of_pictures_and_of_places(paint, tmp_path):
     """CLIP without a head: the classes' text vectors score pictures, and the patches' tokens on their own."""
     from omnisae_vision.editing_answers import answers
-    from omnisae_vision.plugin import ImageFolderConfig
+    from omnisae_vision.plugin_datasets import ImageFolderConfig
 
     paint(tmp_path / "a.png")
     thin = {"embed_dim": 16, "vision_cfg": {"width": 32, "head_width": 16, "layers": 2}}

@@ -13,7 +13,8 @@ import torch
 
 from omnisae.config import HookConfig
 from omnisae.errors import HookError
-from omnisae_vision.plugin import ImageFolderConfig, OpenClipConfig, TimmConfig, TransformersConfig
+from omnisae_vision.plugin import OpenClipConfig, TimmConfig, TransformersConfig
+from omnisae_vision.plugin_datasets import ImageFolderConfig
 
 THIN = {"embed_dim": 32, "depth": 2, "num_heads": 2}
 PATCHES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 64, "patch_size": 16}

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omnisae_vision.plugin import ImageFolderConfig
-from omnisae_vision.plugin_datasets import CocoConfig, HubDatasetConfig, WebDatasetConfig, YoloConfig
+from omnisae_vision.plugin_datasets import CocoConfig, HubDatasetConfig, ImageFolderConfig, WebDatasetConfig, YoloConfig
 
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 

@@ -9,7 +9,7 @@ from PIL import Image
 from omnisae.concepts.annotations import Mask
 from omnisae.errors import DatasetError, PluginError, UnreadableExample
 from omnisae.testing import DatasetTests
-from omnisae_vision.plugin import ImageFolderConfig
+from omnisae_vision.plugin_datasets import ImageFolderConfig
 
 
 class TestConformance(DatasetTests):

@@ -4,7 +4,8 @@ import pytest
 
 from omnisae.config import HookConfig
 from omnisae.errors import HookError
-from omnisae_vision.plugin import ImageFolderConfig, TimmConfig
+from omnisae_vision.plugin import TimmConfig
+from omnisae_vision.plugin_datasets import ImageFolderConfig
 
 TINY = {"embed_dim": 32, "depth": 2, "num_heads": 2}
 SWIN = {"embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1)}

@@ -14,7 +14,8 @@ from torch.nn.functional import cross_entropy, normalize
 from omnisae.config import HookConfig
 from omnisae.errors import ConfigError
 from omnisae.testing import ExtractorTests
-from omnisae_vision.plugin import ImageFolderConfig, OpenClipConfig
+from omnisae_vision.plugin import OpenClipConfig
+from omnisae_vision.plugin_datasets import ImageFolderConfig
 
 open_clip = pytest.importorskip("open_clip", reason="open_clip is not installed")
 

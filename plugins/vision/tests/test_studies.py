@@ -99,7 +99,7 @@ def test_vectors_are_joined_by_id(pictures, tmp_path, answer):
 
 def test_another_model_makes_vectors_once_and_they_are_kept(room, shapes, tmp_path, answer):
     from omnisae.studies.study import Material
-    from omnisae_vision.plugin import ImageFolderConfig
+    from omnisae_vision.plugin_datasets import ImageFolderConfig
 
     made = room.material(tmp_path, np.random.default_rng(0).random((12, 3)))
     dataset = ImageFolderConfig(root=str(shapes)).build()

@@ -13,7 +13,8 @@ from omnisae.errors import ConfigError, DatasetError
 from omnisae.extract.dataset import Example
 from omnisae.extract.loading import batches
 from omnisae.testing import ExtractorTests, PluginTests
-from omnisae_vision.plugin import ImageFolderConfig, OpenClipConfig, TimmConfig, TransformersConfig
+from omnisae_vision.plugin import OpenClipConfig, TimmConfig, TransformersConfig
+from omnisae_vision.plugin_datasets import ImageFolderConfig
 from omnisae_vision.weights import build as build_model
 
 TINY = {"embed_dim": 32, "depth": 2, "num_heads": 2}

@@ -13,7 +13,8 @@ from torch.nn.functional import cross_entropy
 from omnisae.config import HookConfig
 from omnisae.errors import ConfigError, HookError
 from omnisae.testing import ExtractorTests
-from omnisae_vision.plugin import ImageFolderConfig, TransformersConfig
+from omnisae_vision.plugin import TransformersConfig
+from omnisae_vision.plugin_datasets import ImageFolderConfig
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 

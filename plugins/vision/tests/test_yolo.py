@@ -137,7 +137,7 @@ def test_a_box_holds_the_pixels_whose_centres_lie_in_it(left, top, width, height
 
 def test_real_boxes_hold_the_real_masks(photos):
     """Boxes and masks of the same COCO pictures: nearly all pixels of a class lie in its boxes."""
-    from omnisae_vision.plugin import ImageFolderConfig
+    from omnisae_vision.plugin_datasets import ImageFolderConfig
     from omnisae_vision.yolo_file import read_names
 
     root = photos / "coco_open"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from omnisae import svg
 from omnisae.figure import Figure
-from omnisae.report.visualizers import svg
 from omnisae.report.words import clip, esc, named, percent, plural
 
 WIDTH = 520

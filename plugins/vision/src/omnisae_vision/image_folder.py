@@ -17,8 +17,7 @@ from omnisae_vision.masks import Masks, Regions
 from omnisae_vision.names import Names
 
 if TYPE_CHECKING:
-    from omnisae_vision.plugin import ImageFolderConfig
-    from omnisae_vision.plugin_datasets import FolderConfig
+    from omnisae_vision.plugin_datasets import FolderConfig, ImageFolderConfig
 
 
 class PictureFolder(Dataset):
@@ -28,7 +27,7 @@ class PictureFolder(Dataset):
     What is known of regions, a subclass finds (`find_regions`).
     """
 
-    def __init__(self, config: "ImageFolderConfig | FolderConfig", beside: Sequence[str] = ()) -> None:
+    def __init__(self, config: "FolderConfig", beside: Sequence[str] = ()) -> None:
         """`beside` are folders below the root that hold no pictures of the dataset."""
         self._config = config
         root = world.folder(config.root)

@@ -5,46 +5,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from omnisae.plugins.hookspecs import hookimpl
-from omnisae.plugins.kinds import DatasetConfig, ExtractorConfig, StudyConfig
+from omnisae.plugins.kinds import DatasetConfig, ExtractorConfig, StudyConfig, VisualizerConfig
+from omnisae_vision.stored import AsStored
 
 if TYPE_CHECKING:
     from omnisae.extract.dataset import Dataset
     from omnisae.extract.extractor import Extractor
 
 
-class ImageFolderConfig(DatasetConfig):
-    """A folder of pictures, one folder a class, with masks and a table of attributes where there are any."""
-
-    type: Literal["vision.image_folder"] = "vision.image_folder"
-    root: str = Field(description="the folder, or a small world with known truth such as 'world:shapes'")
-    images: str | None = Field(
-        None, description="the pictures' folder below `root`; none: `images` where there is one, else `root` itself"
-    )
-    classes: bool = Field(True, description="folders below are classes; no: they are only folders")
-    masks: str | None = Field(
-        None, description="the masks' folder below `root`: one PNG an example, at the picture's size"
-    )
-    mask_table: str | None = Field(
-        None, description="table of id, instance, concept that tells what a mask's numbers are; none: `<masks>.csv`"
-    )
-    mask_values: dict[int, str] = Field(
-        {}, description="concept of each number in the masks, where numbers mean the same in all (instead of a table)"
-    )
-    attributes: str | None = Field(
-        None, description="table below `root`: an id, then 0/1, fractions or words; empty is unknown"
-    )
-    id: str = Field("id", description="the tables' column that names the example: its path without the ending")
-    columns: tuple[str, ...] | None = Field(None, description="columns of `attributes` that become concepts; none: all")
-    group: str | None = Field(None, description="column of `attributes` by which examples belong together; never shown")
-    exif: bool = Field(False, description="turn pictures as their EXIF orientation says (then masks are drawn so)")
-
-    def build(self) -> "Dataset":
-        from omnisae_vision.image_folder import ImageFolder
-
-        return ImageFolder(self)
-
-
-class PicturesConfig(ExtractorConfig):
+class PicturesConfig(AsStored, ExtractorConfig):
     """A frozen vision model that sees pictures of one size; the base of this plug-in's extractors."""
 
     model: str = Field(description="the model's name")
@@ -166,7 +135,9 @@ class TransformersConfig(PicturesConfig):
 
 @hookimpl
 def omnisae_datasets() -> list[type[DatasetConfig]]:
-    return [ImageFolderConfig]
+    from omnisae_vision.plugin_datasets import DATASETS
+
+    return list(DATASETS)
 
 
 @hookimpl
@@ -177,5 +148,13 @@ def omnisae_extractors() -> list[type[ExtractorConfig]]:
 @hookimpl
 def omnisae_studies() -> list[type[StudyConfig]]:
     from omnisae_vision.plugin_studies import STUDIES
+    from omnisae_vision.plugin_views import EDIT_STUDIES
 
-    return list(STUDIES)
+    return [*STUDIES, *EDIT_STUDIES]
+
+
+@hookimpl
+def omnisae_visualizers() -> list[type[VisualizerConfig]]:
+    from omnisae_vision.views.configs import VISUALIZERS
+
+    return list(VISUALIZERS)

@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from omnisae.plugins.kinds import DatasetConfig
+from omnisae_vision.stored import AsStored
 
 if TYPE_CHECKING:
     from omnisae.extract.dataset import Dataset
-
-AUGMENTING = ("augment", "transform", "flip", "crop", "jitter", "mixup", "cutmix", "erasing", "randaug", "is_training")
-"""Words by which libraries ask for pictures other than the stored ones."""
 
 PICKLED = ("pyd", "pickle", "pkl", "pth", "pt")
 """Endings under which WebDataset keeps pickles."""
@@ -19,31 +17,10 @@ HUB = "hf-hub:"
 """What stands before a name on Hugging Face's hub, as in the extractors' `model`."""
 
 
-class StoredPicturesConfig(DatasetConfig):
-    """A dataset of pictures as they are stored; the base of this plug-in's datasets.
-
-    Random changes of pictures are refused: what is known of places in a picture would no longer lie where it lies, and
-    a drawing would show what the model did not see.
-    """
-
-    @model_validator(mode="before")
-    @classmethod
-    def _as_stored(cls, given: Any) -> Any:
-        asked = [key for key in given if key not in cls.model_fields] if isinstance(given, dict) else []
-        wrong = [key for key in asked if any(word in str(key).lower() for word in AUGMENTING)]
-        if wrong:
-            raise ValueError(
-                f"dataset.{wrong[0]} asks for pictures other than the stored ones; nothing is augmented while "
-                "activations are extracted, for masks and boxes would no longer fit. Leave it out: the model's own "
-                "evaluation transforms resize, crop and normalise"
-            )
-        return given
-
-
-class FolderConfig(StoredPicturesConfig):
+class FolderConfig(AsStored, DatasetConfig):
     """Pictures below a folder, with a table of attributes where there is one."""
 
-    root: str = Field(description="the folder, or a small world with known truth")
+    root: str = Field(description="the folder, or a small world with known truth such as 'world:shapes'")
     images: str | None = Field(
         None, description="the pictures' folder below `root`; none: `images` where there is one, else `root` itself"
     )
@@ -51,10 +28,31 @@ class FolderConfig(StoredPicturesConfig):
     attributes: str | None = Field(
         None, description="table below `root`: an id, then 0/1, fractions or words; empty is unknown"
     )
-    id: str = Field("id", description="the table's column that names the example: its path without the ending")
+    id: str = Field("id", description="the tables' column that names the example: its path without the ending")
     columns: tuple[str, ...] | None = Field(None, description="columns of `attributes` that become concepts; none: all")
     group: str | None = Field(None, description="column of `attributes` by which examples belong together; never shown")
     exif: bool = Field(False, description="turn pictures as their EXIF orientation says (then regions are drawn so)")
+
+
+class ImageFolderConfig(FolderConfig):
+    """A folder of pictures, one folder a class, with masks and a table of attributes where there are any."""
+
+    type: Literal["vision.image_folder"] = "vision.image_folder"
+    classes: bool = Field(True, description="folders below are classes; no: they are only folders")
+    masks: str | None = Field(
+        None, description="the masks' folder below `root`: one PNG an example, at the picture's size"
+    )
+    mask_table: str | None = Field(
+        None, description="table of id, instance, concept that tells what a mask's numbers are; none: `<masks>.csv`"
+    )
+    mask_values: dict[int, str] = Field(
+        {}, description="concept of each number in the masks, where numbers mean the same in all (instead of a table)"
+    )
+
+    def build(self) -> "Dataset":
+        from omnisae_vision.image_folder import ImageFolder
+
+        return ImageFolder(self)
 
 
 class CocoConfig(FolderConfig):
@@ -103,7 +101,7 @@ class YoloConfig(FolderConfig):
         return YoloFolder(self)
 
 
-class WebDatasetConfig(StoredPicturesConfig):
+class WebDatasetConfig(AsStored, DatasetConfig):
     """Pictures in local tar shards as WebDataset writes them, read at any place through an index of their members."""
 
     type: Literal["vision.webdataset"] = "vision.webdataset"
@@ -154,7 +152,7 @@ class WebDatasetConfig(StoredPicturesConfig):
         return WebDataset(self)
 
 
-class HubDatasetConfig(StoredPicturesConfig):
+class HubDatasetConfig(AsStored, DatasetConfig):
     """Pictures of Hugging Face `datasets`: saved to disk, parquet, a folder of pictures, or on the hub."""
 
     type: Literal["vision.hub_dataset"] = "vision.hub_dataset"
@@ -206,4 +204,10 @@ class HubDatasetConfig(StoredPicturesConfig):
         return HubDataset(self)
 
 
-DATASETS: tuple[type[DatasetConfig], ...] = (CocoConfig, YoloConfig, WebDatasetConfig, HubDatasetConfig)
+DATASETS: tuple[type[DatasetConfig], ...] = (
+    ImageFolderConfig,
+    CocoConfig,
+    YoloConfig,
+    WebDatasetConfig,
+    HubDatasetConfig,
+)

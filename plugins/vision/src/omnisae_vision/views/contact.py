@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float
 
+from omnisae import svg
 from omnisae.report.scale import colour
 from omnisae.report.visualizer import Figure, LatentView
-from omnisae.report.visualizers import svg
 from omnisae.report.visualizers.grid import grid
 from omnisae.report.words import esc, short
 from omnisae_vision.views.sheet import GAP, TEXT, WIDTH, Seen, Sheet, fitted, panel, strongest_of

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from omnisae import svg
 from omnisae.report.scale import colour
 from omnisae.report.visualizer import Figure, Firing, LatentView
-from omnisae.report.visualizers import svg
 from omnisae.report.visualizers.grid import grid
 from omnisae.report.words import clip, esc, short
 from omnisae_vision.views.frames import Frame

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from omnisae import svg
 from omnisae.report.scale import colour
 from omnisae.report.visualizer import Figure, LatentView
-from omnisae.report.visualizers import svg
 from omnisae.report.visualizers.grid import grid
 from omnisae.report.words import esc, plural, short, whole
 from omnisae_vision.views.frames import Frame

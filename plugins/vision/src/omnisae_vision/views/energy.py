@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from omnisae import svg
 from omnisae.extract.dataset import Dataset
 from omnisae.extract.split import SELECT, TEST
 from omnisae.report.visualizer import Drawing, Figure, LatentView, Visualizer
-from omnisae.report.visualizers import svg
 from omnisae.report.visualizers.measures import Classes
 from omnisae.report.visualizers.once import Once
 from omnisae.report.words import clip, percent, whole

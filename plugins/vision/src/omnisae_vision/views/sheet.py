@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from omnisae import svg
 from omnisae.report.visualizer import Drawing, Figure, Firing, LatentView, Visualizer
-from omnisae.report.visualizers import svg
 from omnisae.report.words import plural, whole
 from omnisae_vision.views.frames import Frame, Frames
 
