@@ -1,6 +1,7 @@
 """One latent at a time, out of the posting lists: its entries, its strength in every example, where it fires in one."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,6 +84,7 @@ class Latents:
             split=np.asarray(self.postings.split),
             values=entries.values,
             tokens=int(self.postings.n_tokens),
+            firing_in=partial(self.firing, entries),
         )
 
     def firing(self, entries: Entries, row: int) -> Firing:

@@ -1,7 +1,7 @@
 """Visualizers: drawings of one latent, matched by the axes of its tokens."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -42,7 +42,8 @@ class LatentView:
     which examples were scored: the others are unknown, not silent. `split` is every example's side (extract.split);
     both are empty where all examples were scored and no split is known. `values` are all of the latent's values above
     zero, out of `tokens` scored tokens. `sign` is that of the codes that are drawn where codes are signed, else None:
-    with −1, all values are magnitudes of negative codes.
+    with −1, all values are magnitudes of negative codes. `firing_in` tells where the latent fires in any other scored
+    example, for drawings of several examples together; None where only strengths are known.
     """
 
     latent: int
@@ -56,6 +57,7 @@ class LatentView:
     values: Float[np.ndarray, " entry"] = field(default_factory=lambda: _empty(np.float32))
     tokens: int = 0
     sign: Sign | None = None
+    firing_in: Callable[[int], Firing] | None = None
 
     def known(self, side: int | None = None) -> Bool[np.ndarray, " example"]:
         """The examples that were scored; of one side of the split where one is named and the split is known."""

@@ -1,6 +1,7 @@
 """The drawing of lesions: what is in it, read back from its pixels."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,19 @@ def test_both_views_stand_side_by_side_with_their_lesions(parts, row):
     for at in (row, parts.dataset.partners(row)[0]):
         assert f"{labels['laterality'][at]} {labels['view'][at]}" in figure.caption
     assert "1 predicted box" in figure.caption
+
+
+def test_the_other_view_has_its_own_heat_on_the_same_scale(parts, row):
+    other = parts.dataset.partners(row)[0]
+    both = replace(parts, firing_in=lambda at: firing(parts, at))
+    picture, figure = drawn(both, firing(parts, row), height=256)
+    plain, _ = drawn(parts, firing(parts, row), height=256)
+    assert (picture[:, :192] == plain[:, :192]).all()
+    assert (picture[:, 198:] != plain[:, 198:]).any(axis=2).sum() > 40
+    assert (picture[:, 198:] == FOUND).all(axis=2).sum() > 20
+    assert figure.caption.count("1 predicted box") == 2
+    unscored = replace(both, scored=np.arange(len(parts.dataset)) != other)
+    assert "not scored" in drawn(unscored, firing(parts, row), height=256)[1].caption
 
 
 def test_where_the_latent_is_silent_grey_values_stay(parts, row):

@@ -35,7 +35,7 @@ STRONGEST = 0.6
 
 class Lesions(Visualizer):
     """The picture with the latent's heat on the latent's one scale, true lesions and predicted boxes; beside it the
-    other view of the same breast with its true lesions. Grey values are as the dataset windowed them."""
+    other view of the same breast, drawn alike. Grey values are as the dataset windowed them."""
 
     axes = frozenset({"y", "x"})
 
@@ -62,7 +62,7 @@ class Lesions(Visualizer):
         other = self._other(view.dataset, firing.row)
         if other is not None:
             try:
-                beside = self._panel(view, other, None)
+                beside = self._panel(view, other, _elsewhere(view, other))
             except UnreadableExample:
                 beside = None
             panels += [beside] if beside is not None else []
@@ -135,6 +135,12 @@ class Lesions(Visualizer):
         places = [(one.concept, one.place.where) for one in known if isinstance(one.place, Mask)]
         found = ((concept, _outline(view.extractor.place(where, example), size)) for concept, where in places)
         return tuple((concept, box) for concept, box in found if box is not None)
+
+
+def _elsewhere(view: LatentView, row: int) -> Firing | None:
+    """Where the latent fires in another picture; None where it was not scored, or where is not known."""
+    scored = len(view.scored) == 0 or bool(view.scored[row])
+    return view.firing_in(row) if scored and view.firing_in is not None else None
 
 
 def _view_of(dataset: Dataset, row: int) -> str:
