@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import SerializeAsAny
+from pydantic import Field, SerializeAsAny
 
 from omnisae.plugins.component import Component, by_type
 
@@ -114,6 +114,12 @@ class StudyConfig(Component):
 
     kind: ClassVar[str] = "study"
     hook: ClassVar[str] = "omnisae_studies"
+
+    name: str | None = Field(
+        None,
+        min_length=1,
+        description="what tells it from another of its kind in the run; stands behind its title",
+    )
 
     @abstractmethod
     def build(self) -> "Study": ...

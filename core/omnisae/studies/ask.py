@@ -8,7 +8,7 @@ import logging
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,10 @@ def ask(
     measures: dict[str, Measure] = {}
     for number, config in enumerate(configs, start=1):
         study = config.build()
-        entry: dict[str, Any] = {"type": config.type, "title": study.title, "about": study.about, "failed": ""}
+        called = f" ({config.name})" if config.name else ""
+        entry: dict[str, Any] = {
+            "type": config.type, "title": study.title + called, "about": study.about, "failed": ""
+        }  # fmt: skip
         try:
             found = _checked(study.study(material), len(material.postings.poles), config.type)
         except Exception as error:
@@ -56,14 +59,14 @@ def ask(
             log.warning("the study %r has no answer: %s", config.type, problem, exc_info=not remedy)
             entry["failed"] = f"{problem}; {remedy}" if remedy else problem
             found = Findings()
+        found = replace(found, measures=[replace(one, name=one.name + called) for one in found.measures])
         for measure in found.measures:
-            name = measure.name
-            if name in measures:
+            if measure.name in measures:
                 raise ConfigError(
-                    f"score.studies: two of them measure {name!r} of every latent, the second {config.type}",
-                    "name each study once, or give it another name",
+                    f"score.studies: two of them measure {measure.name!r} of every latent, the second {config.type}",
+                    "tell the second from the first: give it a `name:` of its own",
                 )
-            measures[name] = measure
+            measures[measure.name] = measure
         told.append(entry | _entry(found, out))
         observe({"event": "score", "step": "studies", "done": number, "of": len(configs)})
     _write_measures(out / LATENTS, measures, material.postings.poles)

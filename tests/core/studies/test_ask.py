@@ -29,8 +29,8 @@ class Given(Study):
 
 
 class Config:
-    def __init__(self, answer, name="test.given"):
-        self.type, self.build = name, lambda: Given(answer)
+    def __init__(self, answer, type="test.given", name=None):
+        self.type, self.name, self.build = type, name, lambda: Given(answer)
 
 
 @pytest.fixture
@@ -69,7 +69,14 @@ def test_two_measures_of_one_name_are_refused(material, tmp_path):
         ConfigError, match=r"two of them measure 'size' of every latent, the second test\.two"
     ) as caught:
         ask([Config(one, "test.one"), Config(one, "test.two")], material, tmp_path)
-    assert caught.value.remedy == "name each study once, or give it another name"
+    assert caught.value.remedy == "tell the second from the first: give it a `name:` of its own"
+
+
+def test_the_same_study_stands_twice_under_names(asked):
+    one = Findings(measures=[Measure("size", np.ones(3), "how large")])
+    found, table = asked(Config(one, "test.one"), Config(one, "test.one", name="without smooth"))
+    assert [study["title"] for study in found["studies"]] == ["What was given?", "What was given? (without smooth)"]
+    assert table.column_names == ["latent", "size", "size (without smooth)"]
 
 
 @pytest.mark.parametrize(
