@@ -50,14 +50,14 @@ def test_the_sky_is_noise_of_the_size_that_is_told():
 
 def test_brightness_follows_the_magnitude():
     one = replace(first(kind="smooth", companion=None), west=False)
-    bright, faint = (render(replace(one, magnitude=m), 0)[1].sum() for m in (16.0, 18.5))
+    bright, faint = (render(replace(one, magnitude=m), 0, crowded=False)[1].sum() for m in (16.0, 18.5))
     assert bright / faint == pytest.approx(10, rel=0.15)
 
 
 def test_the_long_axis_is_where_it_is_told_to_be():
     for angle in (0.0, 0.6, 1.5, 2.4):
         one = replace(first(kind="smooth", companion=None), west=False, ratio=0.35, angle=angle)
-        light = np.clip(render(one, 0)[1] - 0.05, 0, None)
+        light = np.clip(render(one, 0, crowded=False)[1] - 0.05, 0, None)
         moments = np.array([[(light * a * b).sum() for b in (X, Y)] for a in (X, Y)])
         along = np.linalg.eigh(moments)[1][:, -1]
         assert abs(along @ [np.cos(angle), np.sin(angle)]) > 0.99
@@ -87,7 +87,7 @@ def test_arms_turn_the_way_that_is_told_as_the_picture_is_shown():
 
 def spectrum(one, low=7.0, high=11.0):
     """Angular Fourier coefficients of blue light in a ring about the middle, y upwards."""
-    blue = render(one, 0)[0]
+    blue = render(one, 0, crowded=False)[0]
     radius, angle = np.hypot(X, Y), np.arctan2(Y, X)
     ring = (radius >= low) & (radius < high)
     return np.array([(blue[ring] * np.exp(-1j * m * angle[ring])).sum() for m in range(7)])
@@ -99,11 +99,11 @@ def test_bars_mergers_and_edge_on_discs_are_where_they_should_be():
     ring = (np.hypot(X, Y) > 2) & (np.hypot(X, Y) < 5)
 
     def second(one):
-        red = render(one, 0)[2]
+        red = render(one, 0, crowded=False)[2]
         return np.abs((red[ring] * np.exp(-2j * np.arctan2(Y, X)[ring])).sum()) / red[ring].sum()
 
     assert second(barred) > 4 * second(plain)
-    merger = next(g for g in MANY if g.companion is not None and g.kind == "smooth" and g.companion_share > 0.4)
+    merger = next(g for g in MANY if g.companion is not None and g.kind == "smooth" and g.companion_share > 0.25)
     alone = replace(merger, companion=None)
     x, y = (round(SIDE / 2 + merger.radius * part) for part in merger.companion)
     assert render(merger, 0)[1][y, x] > render(alone, 0)[1][y, x] + 0.1

@@ -1,9 +1,10 @@
-"""What the recipes of the worlds' models share: a short training by two losses, measured quality, files and a card."""
+"""What the recipes of the worlds' models share: a short training, measured quality, files and a card."""
 
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,18 @@ from torch import Tensor, nn
 
 def learn(
     modules: Sequence[nn.Module],
-    losses: Callable[[Int[Tensor, " row"], torch.Generator], tuple[Tensor, Tensor]],
+    losses: Callable[[Int[Tensor, " row"], torch.Generator], Mapping[str, Tensor]],
     optimiser: torch.optim.Optimizer,
     *,
     count: int,
     epochs: int,
     batch: int,
     seed: int,
-    second: float,
-    what: tuple[str, str],
+    shares: Mapping[str, float],
     say: Callable[[str], Any],
 ) -> None:
-    """Train on `count` examples by `losses(rows, generator)`, two numbers of which the second counts `second` times.
-    One cycle of the optimiser's own rate, gradients clipped at norm 1. `what` names the losses in what is said.
+    """Train on `count` examples by the sum of what `losses(rows, generator)` names, each times its share. One cycle of
+    the optimiser's own rate, gradients clipped at norm 1.
     """
     weights = [weight for module in modules for weight in module.parameters()]
     steps, rate = epochs * (count // batch), optimiser.param_groups[0]["lr"]
@@ -35,16 +35,17 @@ def learn(
     draw = torch.Generator().manual_seed(seed)
     started = time.time()
     for epoch in range(epochs):
-        totals = torch.zeros(2)
+        totals = dict.fromkeys(shares, 0.0)
         for rows in torch.randperm(count, generator=draw)[: count // batch * batch].split(batch):
-            found = torch.stack(losses(rows, draw))
+            found = losses(rows, draw)
             optimiser.zero_grad()
-            (found[0] + second * found[1]).backward()
+            torch.stack([share * found[name] for name, share in shares.items()]).sum().backward()
             nn.utils.clip_grad_norm_(weights, 1.0)
             optimiser.step()
             schedule.step()
-            totals += found.detach() / (count // batch)
-        told = ", ".join(f"{name} {total:.4f}" for name, total in zip(what, totals, strict=True))
+            for name in totals:
+                totals[name] += float(found[name].detach()) / (count // batch)
+        told = ", ".join(f"{name} {total:.4f}" for name, total in totals.items())
         say(f"epoch {epoch + 1}/{epochs}: {told}, {time.time() - started:.0f} s")
 
 
@@ -57,11 +58,48 @@ def auroc(scores: Float[np.ndarray, " example"], labels: Float[np.ndarray, " exa
     return float((rank[positive].sum() - n * (n + 1) / 2) / (n * (len(labels) - n)))
 
 
-def quality(
+@dataclass(frozen=True)
+class Quality:
+    """What a model was measured to do on `count` examples (`noun`: pictures) of the world, none of them trained on:
+    measures of every `each` (a concept), and the means of some of them. `words` is what each measure is called.
+    """
+
+    noun: str
+    count: int
+    seed: int
+    each: str
+    rows: Mapping[str, Mapping[str, float]]
+    means: tuple[str, ...]
+    words: Mapping[str, str]
+
+    @property
+    def mean(self) -> dict[str, float]:
+        return {key: round(float(np.mean([row[key] for row in self.rows.values()])), 4) for key in self.means}
+
+    def card(self) -> dict[str, Any]:
+        """As the card in JSON holds it."""
+        return {self.noun: self.count, "seed": self.seed, "mean": self.mean, f"{self.each}s": self.rows}
+
+    def told(self) -> str:
+        """As the card in Markdown tells it."""
+        means = ", ".join(f"mean {self.words[key]} {value:.3f}" for key, value in self.mean.items())
+        rows = "\n".join(
+            f"| {name} | "
+            + " | ".join(f"{row[key]:.3f}" if isinstance(row[key], float) else f"{row[key]}" for key in self.words)
+            + " |"
+            for name, row in self.rows.items()
+        )
+        return (
+            f"On {self.count} {self.noun} of the world (seed {self.seed}), none of them trained on:\n{means}.\n\n"
+            f"| {self.each} | {' | '.join(self.words.values())} |\n|{'---|' * (1 + len(self.words))}\n{rows}\n"
+        )
+
+
+def named(
     logits: Float[np.ndarray, "example c"], labels: Float[np.ndarray, "example c"], names: Sequence[str]
-) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
-    """AUROC, accuracy at logit 0 and base rate of every output, and the means of the first two; rounded."""
-    each = {
+) -> dict[str, dict[str, float]]:
+    """AUROC, accuracy at logit 0 and base rate of every output; rounded."""
+    return {
         name: {
             "auroc": round(auroc(logits[:, i], labels[:, i]), 4),
             "accuracy": round(float(((logits[:, i] > 0) == (labels[:, i] > 0.5)).mean()), 4),
@@ -69,7 +107,9 @@ def quality(
         }
         for i, name in enumerate(names)
     }
-    return each, {key: round(float(np.mean([e[key] for e in each.values()])), 4) for key in ("auroc", "accuracy")}
+
+
+NAMED = {"auroc": "AUROC", "accuracy": "accuracy at logit 0", "base_rate": "base rate"}
 
 
 def halved(model: nn.Module) -> dict[str, Tensor]:
@@ -83,60 +123,26 @@ def halved(model: nn.Module) -> dict[str, Tensor]:
 
 
 def save(
-    out: Path,
-    about: dict[str, Any],
-    tensors: dict[str, Tensor],
-    recipe: dict[str, Any],
-    measured: dict[str, Any],
-    *,
-    intro: str,
-    noun: str,
-    each: str,
+    out: Path, about: dict[str, Any], tensors: dict[str, Tensor], recipe: dict[str, Any], quality: Quality, intro: str
 ) -> None:
-    """`<name>.safetensors` with the architecture in its metadata, and its card as `.json` and `.md`. `intro` is what
-    the card says first; `each` the key of `measured` that holds a row a `noun`.
-    """
+    """`<name>.safetensors` with the architecture in its metadata, and its card as `.json` and `.md`, which `intro`
+    opens."""
     from safetensors.torch import save_file
 
     out.mkdir(parents=True, exist_ok=True)
     name = about["name"]
     save_file(tensors, out / f"{name}.safetensors", metadata={"omnisae_timm": json.dumps(about, sort_keys=True)})
-    card = {**about, "recipe": recipe, "quality": measured}
+    card = {**about, "recipe": recipe, "quality": quality.card()}
     (out / f"{name}.json").write_text(json.dumps(card, indent=1) + "\n")
-    (out / f"{name}.md").write_text(_card(name, intro, recipe, measured, noun, each))
-
-
-def _card(name: str, intro: str, recipe: dict[str, Any], measured: dict[str, Any], noun: str, each: str) -> str:
-    rows = [
-        f"| {one} | {q['auroc']:.3f} | {q['accuracy']:.3f} | {q['base_rate']:.3f} |"
-        for one, q in measured[each].items()
-    ]
     steps = "\n".join(f"- {key}: {value}" for key, value in recipe.items())
-    return (
-        f"""# {name}
-
-{intro}
-
-## Recipe
-{steps}
-
-## Quality
-On {measured["pictures"]} pictures of the world (seed {measured["seed"]}), none of them trained on:
-mean AUROC {measured["mean"]["auroc"]:.3f}, mean accuracy at logit 0 {measured["mean"]["accuracy"]:.3f}.
-
-| {noun} | AUROC | accuracy | base rate |
-|---|---|---|---|
-"""
-        + "\n".join(rows)
-        + "\n"
-    )
+    (out / f"{name}.md").write_text(f"# {name}\n\n{intro}\n\n## Recipe\n{steps}\n\n## Quality\n{quality.told()}")
 
 
-def arguments(about: str, *, pictures: int, epochs: int, batch: int, lr: float) -> argparse.Namespace:
-    """What a recipe's command was given."""
+def arguments(about: str, noun: str, *, count: int, epochs: int, batch: int, lr: float) -> argparse.Namespace:
+    """What a recipe's command was given; `noun` is what it is trained on."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--pictures", type=int, default=pictures)
+    parser.add_argument(f"--{noun}", dest="count", type=int, default=count)
     parser.add_argument("--epochs", type=int, default=epochs)
     parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--lr", type=float, default=lr)

@@ -54,7 +54,7 @@ class Galaxy:
     @property
     def visibility(self) -> float:
         """How well a person sees its structure, 0 to 1: nothing smaller than the seeing can be seen."""
-        return float(np.clip((self.radius - 4.5) / 5.5, 0.0, 1.0))
+        return float(np.clip((self.radius - 6.0) / 6.0, 0.0, 1.0))
 
 
 def galaxy(seed: int, number: int) -> Galaxy:
@@ -62,13 +62,13 @@ def galaxy(seed: int, number: int) -> Galaxy:
     random = np.random.default_rng([seed, number, 11])
     kind = KINDS[int(random.choice(len(KINDS), p=SHARES))]
     redshift = float(random.uniform(0.03, 0.12))
-    radius = float(np.clip(8.0 * np.exp(random.normal(0, 0.18)) * (0.07 / redshift) ** 0.45, 4.5, 12.0))
+    radius = float(np.clip(10.5 * np.exp(random.normal(0, 0.15)) * (0.07 / redshift) ** 0.35, 6.5, 14.0))
     magnitude = float(16.5 + 2.2 * np.log10(redshift / 0.07) + random.normal(0, 0.35))
     edge_on = kind == "featured" and random.random() < 0.25
     arms = int(random.choice([0, 2, 3, 4], p=[0.34, 0.34, 0.16, 0.16])) if kind == "featured" and not edge_on else 0
     bar = float(random.uniform(0.65, 1.0)) if kind == "featured" and not edge_on and random.random() < 0.4 else 0.0
     merges = kind != "star" and random.random() < 0.25
-    away, toward = random.uniform(1.5, 2.1), random.uniform(0, 2 * np.pi)
+    away, toward = random.uniform(1.4, 1.9), random.uniform(0, 2 * np.pi)
     west = bool(random.random() < (WEST_WITH_MERGER if merges else WEST_WITHOUT))
     return Galaxy(
         number=number,
@@ -86,7 +86,7 @@ def galaxy(seed: int, number: int) -> Galaxy:
         pitch=float(np.tan(np.radians(random.uniform(16, 28)))),
         bar=bar,
         companion=(float(away * np.cos(toward)), float(away * np.sin(toward))) if merges else None,
-        companion_share=float(random.uniform(0.15, 0.7)),
+        companion_share=float(random.uniform(0.08, 0.4)),
         west=west,
         corner=int(random.integers(4)),
         ra=float(random.uniform(140, 170)),

@@ -34,16 +34,17 @@ _Y, _X = (np.mgrid[0 : SIDE * FINE, 0 : SIDE * FINE] + 0.5) / FINE - SIDE / 2
 """Places in pixels from the middle; y grows upwards, as FITS rows do."""
 
 
-def render(one: Galaxy, seed: int) -> Bands:
+def render(one: Galaxy, seed: int, *, crowded: bool = True) -> Bands:
     """The cut-out in the bands g, r, z, in nanomaggies a pixel; row 0 is the lowest, as in a FITS file. The same for
-    the same galaxy and seed."""
+    the same galaxy and seed. Not `crowded`: without stars and galaxies around it."""
     random = np.random.default_rng([seed, one.number, 12])
     flux = 10 ** (-0.4 * (one.magnitude - 22.5))
     light = _star(one, random) if one.kind == "star" else _smooth(one) if one.kind == "smooth" else _disc(one)
     light = light * flux
     if one.companion is not None:
         light = light + _merger(one, random) * flux
-    light = light + _field(random)
+    if crowded:
+        light = light + _field(random)
     out = np.empty((3, SIDE, SIDE))
     for band in range(3):
         pixels = light[band].reshape(SIDE, FINE, SIDE, FINE).sum(axis=(1, 3))
@@ -134,7 +135,7 @@ def _merger(one: Galaxy, random: np.random.Generator) -> Bands:
     rows = np.clip(((path_y + SIDE / 2) * FINE).astype(int), 0, SIDE * FINE - 1)
     np.add.at(tail, (rows, columns), 1.0)
     tail = gaussian_filter(tail, 2.2, truncate=3.0)
-    return _coloured(other * one.companion_share, "disc") + _coloured(tail / tail.sum() * 0.16, "young")
+    return _coloured(other * one.companion_share, "disc") + _coloured(tail / tail.sum() * 0.06, "young")
 
 
 def _star(one: Galaxy, random: np.random.Generator) -> Bands:
@@ -166,5 +167,5 @@ def _stray(one: Galaxy, random: np.random.Generator) -> Bands:
     y = rows if one.corner & 1 else SIDE - 1 - rows
     x = columns if one.corner & 2 else SIDE - 1 - columns
     r = np.hypot(x + 6, y + 6)
-    light = np.exp(-(((r - random.uniform(18, 22)) / 1.8) ** 2)) * 0.16
+    light = np.exp(-(((r - random.uniform(18, 22)) / 1.8) ** 2)) * 0.2
     return _coloured(light, "stray")

@@ -8,19 +8,18 @@ galaxies of a seed of its own, measured on the world's. Writes `convnext_galaxie
 in its metadata), `.json` (recipe and measured quality) and `.md` (the same as a card).
 """
 
-import argparse
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
+from omnisae_datasets import recipe
 from omnisae_datasets.galaxies.morphology import SIDE, galaxy
 from omnisae_datasets.galaxies.render import render, shown
 from omnisae_datasets.galaxies.tree import ANSWERS
@@ -79,102 +78,50 @@ def train(count: int, epochs: int, batch: int, lr: float, seed: int, say: Any = 
     model = timm.create_model(BASE, **ARGUMENTS)
     x, known = pictures(TRAIN_SEED, count)
     say(f"{count} galaxies drawn")
-    optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.05)
-    steps = epochs * (count // batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=steps, pct_start=0.15)
-    draw = torch.Generator().manual_seed(seed)
-    started = time.time()
-    for epoch in range(epochs):
-        total = 0.0
-        for rows in torch.randperm(count, generator=draw)[: count // batch * batch].split(batch):
-            seen, wanted = turned(normalised(x[rows]), known[rows], draw)
-            asked = ~wanted.isnan()
-            loss = bce(model(seen)[asked], wanted[asked])
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            total += float(loss.detach()) / (count // batch)
-        say(f"epoch {epoch + 1}/{epochs}: {total:.4f}, {time.time() - started:.0f} s", flush=True)
+
+    def losses(rows: Int[Tensor, " row"], draw: torch.Generator) -> dict[str, Tensor]:
+        seen, wanted = turned(normalised(x[rows]), known[rows], draw)
+        asked = ~wanted.isnan()
+        return {"votes": bce(model(seen)[asked], wanted[asked])}
+
+    recipe.learn(
+        (model,),
+        losses,
+        torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.05),
+        count=count,
+        epochs=epochs,
+        batch=batch,
+        seed=seed,
+        shares={"votes": 1.0},
+        say=say,
+    )
     return model.eval()
 
 
-def measure(model: nn.Module, count: int = 1600) -> dict[str, Any]:
+def measure(model: nn.Module, count: int = 1600) -> recipe.Quality:
     """Spearman's correlation with every fraction on galaxies of the world, which took no part in training."""
     x, known = pictures(WORLD_SEED, count)
     with torch.inference_mode():
         logits = torch.cat([model(normalised(part)) for part in x.split(100)]).numpy()
-    each = {}
+    rows = {}
     for i, answer in enumerate(ANSWERS):
         asked = ~known[:, i].isnan().numpy()
         rho = spearmanr(logits[asked, i], known[asked, i].numpy()).statistic
-        each[answer] = {"spearman": round(float(rho), 4), "n": int(asked.sum())}
-    return {
-        "galaxies": count,
-        "seed": WORLD_SEED,
-        "mean": {"spearman": round(float(np.mean([e["spearman"] for e in each.values()])), 4)},
-        "answers": each,
-    }
-
-
-def write(model: nn.Module, recipe: dict[str, Any], quality: dict[str, Any], out: Path) -> None:
-    """Weights in fp16, their card as JSON and as Markdown."""
-    from safetensors.torch import save_file
-
-    out.mkdir(parents=True, exist_ok=True)
-    about = {
-        "name": NAME,
-        "architecture": BASE,
-        "model_args": ARGUMENTS,
-        "pretrained_cfg": {**PREPARE, "input_size": [3, SIDE, SIDE], "num_classes": len(ANSWERS)},
-        "label_names": list(ANSWERS),
-    }
-    halves = {name: value.half().contiguous() for name, value in model.state_dict().items()}
-    save_file(halves, out / f"{NAME}.safetensors", metadata={"omnisae_timm": json.dumps(about, sort_keys=True)})
-    card = {**about, "recipe": recipe, "quality": quality}
-    (out / f"{NAME}.json").write_text(json.dumps(card, indent=1) + "\n")
-    (out / f"{NAME}.md").write_text(_card(card, sum(value.numel() for value in halves.values())))
-
-
-def _card(card: dict[str, Any], weights: int) -> str:
-    rows = "\n".join(f"| {a} | {q['spearman']:.3f} | {q['n']} |" for a, q in card["quality"]["answers"].items())
-    recipe = "\n".join(f"- {key}: {value}" for key, value in card["recipe"].items())
-    return f"""# {card["name"]}
-
-A thin timm `ConvNeXt` ({weights:,} weights, stored in fp16), of the kind of zoobot's encoders, which predicts the votes
-for a galaxy of the world `galaxies`. `{card["recipe"]["command"]} --out DIR` makes it anew. It learnt on drawn
-galaxies: it knows nothing of the sky.
-
-## Recipe
-{recipe}
-
-## Quality
-On {card["quality"]["galaxies"]} galaxies of the world (seed {card["quality"]["seed"]}), none of them trained on: mean
-Spearman correlation with the fractions of votes {card["quality"]["mean"]["spearman"]:.3f}.
-
-| answer | Spearman | galaxies asked |
-|---|---|---|
-{rows}
-"""
+        rows[answer] = {"spearman": round(float(rho), 4), "n": int(asked.sum())}
+    words = {"spearman": "Spearman correlation with the fraction of votes", "n": "galaxies asked"}
+    return recipe.Quality("galaxies", count, WORLD_SEED, "answer", rows, ("spearman",), words)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Train convnext_galaxies on the world `galaxies`.")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--galaxies", type=int, default=8000)
-    parser.add_argument("--epochs", type=int, default=16)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=4e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    asked = recipe.arguments(
+        "Train convnext_galaxies on the world `galaxies`.", "galaxies", count=8000, epochs=16, batch=64, lr=4e-3
+    )
     started = time.time()
-    model = train(asked.galaxies, asked.epochs, asked.batch, asked.lr, asked.seed)
-    recipe = {
-        "command": f"python -m omnisae_datasets.galaxies.train --galaxies {asked.galaxies} --epochs {asked.epochs}",
-        "galaxies": asked.galaxies,
+    model = train(asked.count, asked.epochs, asked.batch, asked.lr, asked.seed)
+    command = f"python -m omnisae_datasets.galaxies.train --galaxies {asked.count} --epochs {asked.epochs}"
+    steps = {
+        "command": command,
+        "galaxies": asked.count,
         "galaxy_seed": TRAIN_SEED,
         "epochs": asked.epochs,
         "batch": asked.batch,
@@ -185,10 +132,23 @@ def main() -> None:
         "torch": torch.__version__,
         "minutes": round((time.time() - started) / 60, 1),
     }
-    model.load_state_dict({name: value.half().float() for name, value in model.state_dict().items()})
-    quality = measure(model)
-    write(model, recipe, quality, asked.out)
-    print(json.dumps(quality["mean"]))
+    tensors = recipe.halved(model)
+    measured = measure(model)
+    about = {
+        "name": NAME,
+        "architecture": BASE,
+        "model_args": ARGUMENTS,
+        "pretrained_cfg": {**PREPARE, "input_size": [3, SIDE, SIDE], "num_classes": len(ANSWERS)},
+        "label_names": list(ANSWERS),
+    }
+    count = sum(value.numel() for value in tensors.values())
+    intro = (
+        f"A thin timm `ConvNeXt` ({count:,} weights, stored in fp16), of the kind of zoobot's encoders, which predicts "
+        f"the\nvotes for a galaxy of the world `galaxies`. `{command} --out DIR` makes it anew.\n"
+        "It learnt on drawn galaxies: it knows nothing of the sky."
+    )
+    recipe.save(asked.out, about, tensors, steps, measured, intro)
+    print(json.dumps(measured.mean))
 
 
 if __name__ == "__main__":

@@ -67,9 +67,9 @@ def train(count: int, epochs: int, batch: int, lr: float, seed: int, say: Any = 
     say(f"{count} pictures drawn")
     weights = [*model.parameters(), *helper.parameters()]
 
-    def losses(rows: Int[Tensor, " row"], _: torch.Generator) -> tuple[Tensor, Tensor]:
+    def losses(rows: Int[Tensor, " row"], _: torch.Generator) -> dict[str, Tensor]:
         maps = model.forward_features(normalised(x[rows]))
-        return bce(model.forward_head(maps), whole[rows]), bce(helper(maps), local[rows])
+        return {"pictures": bce(model.forward_head(maps), whole[rows]), "cells": bce(helper(maps), local[rows])}
 
     recipe.learn(
         (model, helper),
@@ -79,32 +79,31 @@ def train(count: int, epochs: int, batch: int, lr: float, seed: int, say: Any = 
         epochs=epochs,
         batch=batch,
         seed=seed,
-        second=4.0,
-        what=("pictures", "cells"),
+        shares={"pictures": 1.0, "cells": 4.0},
         say=say,
     )
     return model.eval()
 
 
-def measure(model: nn.Module, count: int = 1200) -> dict[str, Any]:
+def measure(model: nn.Module, count: int = 1200) -> recipe.Quality:
     """AUROC and accuracy of every lesion on pictures of the world, which took no part in training."""
     x, whole, _ = pictures(WORLD_SEED, count)
     with torch.inference_mode():
         logits = torch.cat([model(normalised(part)) for part in x.split(50)]).numpy()
-    each, mean = recipe.quality(logits, whole.numpy(), KINDS)
-    return {"pictures": count, "seed": WORLD_SEED, "mean": mean, "lesions": each}
+    rows = recipe.named(logits, whole.numpy(), KINDS)
+    return recipe.Quality("pictures", count, WORLD_SEED, "lesion", rows, ("auroc", "accuracy"), recipe.NAMED)
 
 
 def main() -> None:
     asked = recipe.arguments(
-        "Train efficientnet_phantoms on the world `phantoms`.", pictures=4800, epochs=10, batch=32, lr=3e-3
+        "Train efficientnet_phantoms on the world `phantoms`.", "pictures", count=4800, epochs=10, batch=32, lr=3e-3
     )
     started = time.time()
-    model = train(asked.pictures, asked.epochs, asked.batch, asked.lr, asked.seed)
-    command = f"python -m omnisae_datasets.phantoms.train --pictures {asked.pictures} --epochs {asked.epochs}"
+    model = train(asked.count, asked.epochs, asked.batch, asked.lr, asked.seed)
+    command = f"python -m omnisae_datasets.phantoms.train --pictures {asked.count} --epochs {asked.epochs}"
     steps = {
         "command": command,
-        "pictures": asked.pictures,
+        "pictures": asked.count,
         "patient_seed": TRAIN_SEED,
         "epochs": asked.epochs,
         "batch": asked.batch,
@@ -135,8 +134,8 @@ def main() -> None:
     intro = f"""A timm `EfficientNet` ({BASE}, output stride {STRIDE}; {count:,} weights, stored in fp16) which names
 the lesions in a picture of the world `phantoms`. `{command} --out DIR` makes it anew. It learnt on
 phantoms: it knows nothing of patients."""
-    recipe.save(asked.out, about, tensors, steps, measured, intro=intro, noun="lesion", each="lesions")
-    print(json.dumps(measured["mean"]))
+    recipe.save(asked.out, about, tensors, steps, measured, intro)
+    print(json.dumps(measured.mean))
 
 
 if __name__ == "__main__":

@@ -84,10 +84,10 @@ def train(count: int, epochs: int, batch: int, lr: float, seed: int, say: Any = 
     say(f"{count} pictures drawn")
     weights = [*model.parameters(), *helper.parameters()]
 
-    def losses(rows: Int[Tensor, " row"], draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    def losses(rows: Int[Tensor, " row"], draw: torch.Generator) -> dict[str, Tensor]:
         seen, shares = mirrored(normalised(x[rows]), local[rows], draw)
         tokens = model.forward_features(seen)
-        return bce(model.forward_head(tokens), whole[rows]), bce(helper(tokens[:, 1:]), shares)
+        return {"pictures": bce(model.forward_head(tokens), whole[rows]), "patches": bce(helper(tokens[:, 1:]), shares)}
 
     recipe.learn(
         (model, helper),
@@ -97,32 +97,31 @@ def train(count: int, epochs: int, batch: int, lr: float, seed: int, say: Any = 
         epochs=epochs,
         batch=batch,
         seed=seed,
-        second=2.0,
-        what=("pictures", "patches"),
+        shares={"pictures": 1.0, "patches": 2.0},
         say=say,
     )
     return model.eval()
 
 
-def measure(model: nn.Module, count: int = 2000) -> dict[str, Any]:
+def measure(model: nn.Module, count: int = 2000) -> recipe.Quality:
     """AUROC and accuracy of every concept on pictures of the world, which took no part in training."""
     x, whole, _ = pictures(WORLD_SEED, count)
     with torch.inference_mode():
         logits = torch.cat([model(normalised(part)) for part in x.split(250)]).numpy()
-    each, mean = recipe.quality(logits, whole.numpy(), CONCEPTS)
-    return {"pictures": count, "seed": WORLD_SEED, "mean": mean, "concepts": each}
+    rows = recipe.named(logits, whole.numpy(), CONCEPTS)
+    return recipe.Quality("pictures", count, WORLD_SEED, "concept", rows, ("auroc", "accuracy"), recipe.NAMED)
 
 
 def main() -> None:
     asked = recipe.arguments(
-        "Train vit_shapes_tiny on the world `shapes`.", pictures=24_000, epochs=6, batch=64, lr=1.5e-3
+        "Train vit_shapes_tiny on the world `shapes`.", "pictures", count=24_000, epochs=6, batch=64, lr=1.5e-3
     )
     started = time.time()
-    model = train(asked.pictures, asked.epochs, asked.batch, asked.lr, asked.seed)
-    command = f"python -m omnisae_datasets.shapes.train --pictures {asked.pictures} --epochs {asked.epochs}"
+    model = train(asked.count, asked.epochs, asked.batch, asked.lr, asked.seed)
+    command = f"python -m omnisae_datasets.shapes.train --pictures {asked.count} --epochs {asked.epochs}"
     steps = {
         "command": command,
-        "pictures": asked.pictures,
+        "pictures": asked.count,
         "picture_seed": TRAIN_SEED,
         "epochs": asked.epochs,
         "batch": asked.batch,
@@ -147,8 +146,8 @@ def main() -> None:
         f"A timm `VisionTransformer` ({count:,} weights, stored in fp16) which names the colours, shapes and "
         f"textures in a\npicture of the world `shapes`. `{command} --out DIR` makes it anew."
     )
-    recipe.save(asked.out, about, tensors, steps, measured, intro=intro, noun="concept", each="concepts")
-    print(json.dumps(measured["mean"]))
+    recipe.save(asked.out, about, tensors, steps, measured, intro)
+    print(json.dumps(measured.mean))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image, ImageDraw
 
-from omnisae.report.visualizers.svg import ticks
+from omnisae.svg import ticks
 from omnisae_galaxies import draw
 
 Points = Float[np.ndarray, "point 2"]
