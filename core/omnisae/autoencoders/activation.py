@@ -36,7 +36,8 @@ class Activation(nn.Module, ABC):
 
     @property
     def keeps(self) -> int | None:
-        """Where it picks the k largest pre-activations of a token, or k on average, whatever these are: k."""
+        """k, where it is a sparse rule that always picks the k largest pre-activations of a token, or k a token on
+        average. None: it keeps no fixed number of them."""
         return None
 
     @abstractmethod

@@ -9,7 +9,7 @@ from omnisae.autoencoders.points import Choice, points_of
 from omnisae.autoencoders.precision import full_fp32
 
 OWN = 0.8
-"""Share of its own point in the mixture from which a latent starts."""
+"""Share of its own point in the mixture from which a latent starts. The rest is another point's."""
 LEAST = 1e-12
 """Sums and norms below this are divided by it."""
 
@@ -54,11 +54,9 @@ class Archetypal(Dictionary):
         count = len(self.points)
         self.points.copy_(points_of(centred, count, self.choose) if like is None else like.points)
         held = self.shard.held(self.latents)
-        own, other = (drawn[held].to(self.weights.device) for drawn in _drawn(self.latents, count, seed))
-        self.weights.zero_()
-        # Another point beside its own tells apart latents that start at the same one.
-        for place, share in ((own, OWN), (other, 1 - OWN)):
-            self.weights.scatter_add_(1, place[:, None], self.weights.new_full((len(place), 1), share))
+        own, other, share = (drawn[held].to(self.weights.device) for drawn in _drawn(self.latents, count, seed))
+        share = share.to(self.weights)[:, None]
+        self.weights.zero_().scatter_(1, own[:, None], share).scatter_(1, other[:, None], 1 - share)
         if self.relaxation is not None:
             self.relaxation.zero_()
         if self.multiplier is not None:
@@ -81,10 +79,18 @@ class Archetypal(Dictionary):
             self.relaxation.mul_((self.delta / norms.clamp(min=LEAST)).clamp(max=1.0))
 
 
-def _drawn(latents: int, points: int, seed: int) -> tuple[Int[Tensor, " latent"], Int[Tensor, " latent"]]:
-    """Of every latent, the point it starts at, and one beside it. No point is drawn again before all have been."""
+def _drawn(
+    latents: int, points: int, seed: int
+) -> tuple[Int[Tensor, " latent"], Int[Tensor, " latent"], Float[Tensor, " latent"]]:
+    """Of every latent, the point it starts at, another one beside it, and the first one's share.
+
+    No point is drawn again before all have been, and no two latents start alike: latents that did would learn alike.
+    Those with the same point have different ones beside it; where points run out, the shares differ.
+    """
     # Salted, as other draws of an autoencoder are.
     generator = torch.Generator().manual_seed(seed + 0xA2C_4E7)
     rounds = -(-latents // points)
     own = torch.cat([torch.randperm(points, generator=generator) for _ in range(rounds)])[:latents]
-    return own, torch.randint(points, (latents,), generator=generator)
+    apart = 1 + torch.randperm(points - 1, generator=generator)
+    turn = torch.arange(latents) // points
+    return own, (own + apart[turn % (points - 1)]) % points, OWN ** (1 + turn // (points - 1)).double()

@@ -93,7 +93,7 @@ class ArchetypalConfig(DecoderConfig):
     """Rows are mixtures of points of the data, and a little beside them (RA-SAE, Fel et al. 2025)."""
 
     type: Literal["core.archetypal"] = "core.archetypal"
-    points: int = Field(1024, gt=0, description="points of the training sample that rows are mixed from")
+    points: int = Field(1024, ge=2, description="points of the training sample that rows are mixed from")
     choose: Literal["kmeans", "rows"] = Field(
         "kmeans", description="which points: the centroids of the sample's clusters, or rows of the sample"
     )

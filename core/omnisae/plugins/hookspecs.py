@@ -32,7 +32,7 @@ def omnisae_datasets() -> Iterable[type[DatasetConfig]]:  # type: ignore[empty-b
 
 @hookspec
 def omnisae_autoencoders() -> Iterable[type[AutoencoderPartConfig]]:  # type: ignore[empty-body]
-    """Parts of autoencoders: activation rules, nestings, normalisers, penalties."""
+    """Parts of autoencoders: activation rules, decoders, nestings, normalisers, penalties."""
 
 
 @hookspec

@@ -12,12 +12,23 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"omnisae.testing.{name}"
-        for name in ("activation", "dataset", "extractor", "metric", "plugin", "study", "visualizer")
+        for name in (
+            "activation",
+            "dataset",
+            "decoder",
+            "divided",
+            "extractor",
+            "metric",
+            "plugin",
+            "study",
+            "visualizer",
+        )
     )
 )
 
 from omnisae.testing.activation import ActivationTests
 from omnisae.testing.dataset import DatasetTests
+from omnisae.testing.decoder import DecoderTests
 from omnisae.testing.extractor import ExtractorTests
 from omnisae.testing.metric import MetricTests
 from omnisae.testing.plugin import PluginTests, plugged_in
@@ -27,6 +38,7 @@ from omnisae.testing.visualizer import VisualizerTests
 __all__ = [
     "ActivationTests",
     "DatasetTests",
+    "DecoderTests",
     "ExtractorTests",
     "MetricTests",
     "PluginTests",

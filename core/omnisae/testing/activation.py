@@ -4,17 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnisae.autoencoders.activation import Activation
-from omnisae.autoencoders.autoencoder import Autoencoder
+from omnisae.autoencoders.activation import Activation, SparseActivation
 from omnisae.autoencoders.codes import Codes
-from omnisae.autoencoders.group import ALONE, Group
 from omnisae.autoencoders.operand import Operand
 from omnisae.autoencoders.preactivations import Preactivations
-from omnisae.autoencoders.shard import WHOLE, Shard
 from omnisae.config import AutoencoderConfig
 from omnisae.plugins.kinds import ActivationConfig
+from omnisae.testing.divided import learns_the_same_divided
 from omnisae.testing.planted import planted
-from omnisae.testing.processes import together
 
 
 class ActivationTests:
@@ -72,6 +69,14 @@ class ActivationTests:
     def test_codes_are_negative_only_where_it_says_so(self, activation: Activation, pre: Tensor) -> None:
         assert activation.signed or (activation.infer(pre) >= 0).all(), "codes are negative: declare `signed = True`"
 
+    def test_a_rule_with_a_k_picks(self, activation: Activation, given: Preactivations) -> None:
+        if activation.keeps is None:
+            pytest.skip("the rule keeps no fixed number of pre-activations")
+        assert isinstance(activation, SparseActivation), "a rule that says what it `keeps` picks entries"
+        picked = activation.pick(given)
+        assert picked is not None, "a rule that says what it `keeps` picks always"
+        assert picked.entries <= self.tokens * activation.keeps
+
     def test_it_is_sparse(self, activation: Activation, pre: Tensor) -> None:
         assert (activation.infer(pre) == 0).any(), "every latent fires on every token"
 
@@ -94,25 +99,7 @@ class ActivationTests:
         if not config.build(self.latents).divisible:
             pytest.skip("the rule does not say `divisible`")
         made = AutoencoderConfig(latents=self.latents, activation=config)
-        x = planted(8, 16, 3, self.tokens, 0)[0].double()
-
-        def learn(shard: Shard, world: Group) -> dict[str, Tensor]:
-            part = Autoencoder(made, 8, 0, shard).double()
-            part.initialise(x)
-            part(x).loss.backward()
-            part.after_step(torch.ones(part.held.stop - part.held.start), len(x))
-            found = part.state_dict() | {f"gradient of {name}": p.grad for name, p in part.named_parameters()}
-            for name in found:
-                if name.removeprefix("gradient of ") not in part.divided and found[name].is_floating_point():
-                    world.average(found[name])
-            return found
-
-        whole, parts = learn(WHOLE, ALONE), together(1, 2, learn)
-        divided = Autoencoder(made, 8, 0).divided
-        for name, tensor in whole.items():
-            rows = [part[name] for part in parts]
-            found = torch.cat(rows) if name.removeprefix("gradient of ") in divided else rows[0]
-            torch.testing.assert_close(found, tensor, rtol=1e-9, atol=1e-12, msg=f"{name} differs")
+        learns_the_same_divided(made, planted(8, 16, 3, self.tokens, 0)[0])
 
     def test_it_says_its_rule(self, activation: Activation) -> None:
         assert activation.rule()

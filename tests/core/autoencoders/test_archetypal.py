@@ -207,10 +207,19 @@ def test_where_it_starts(unit: bool, make: Any) -> None:
     own = part.weights.argmax(1)
     assert sorted(own[:10].tolist()) == sorted(own[10:20].tolist()) == list(range(10))
     assert (part.weights.max(1).values >= 0.8).all()
-    assert len(torch.unique(part.weights, dim=0)) > 20
     assert not part.relaxation.any()
     assert float(autoencoder.decoder_rows().square().sum(1).mean()) == pytest.approx(1.0, rel=1e-5)
     assert (part.multiplier is None) == unit
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 60), st.integers(2, 9))
+def test_no_two_latents_start_alike(seed: int, latents: int, points: int) -> None:
+    """Also where there are more latents than pairs of points: twins would have the same gradient ever after."""
+    made = Archetypal(latents, 4, points, "rows", 0.0, True)
+    made.start(torch.randn(points, 4, generator=torch.Generator().manual_seed(0)), seed, None)
+    assert len(torch.unique(made.weights.detach(), dim=0)) == latents
+    torch.testing.assert_close(made.weights.sum(1), torch.ones(latents))
 
 
 def test_points_are_the_same_for_every_seed_and_rows_are_not(make: Any) -> None:

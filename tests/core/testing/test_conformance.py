@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from omnisae.autoencoders.configs import AbsTopKConfig, BatchTopKConfig, JumpReLUConfig, ReLUConfig, TopKConfig
+from omnisae.autoencoders.archetypal import Archetypal
+from omnisae.autoencoders.configs import (
+    AbsTopKConfig,
+    ArchetypalConfig,
+    BatchTopKConfig,
+    JumpReLUConfig,
+    ReLUConfig,
+    TopKConfig,
+)
 from omnisae.concepts.annotations import Annotations, Interval, Region
 from omnisae.config import HookConfig
 from omnisae.extract.dataset import Example
@@ -19,7 +27,15 @@ from omnisae.hooks.point import HookPoint
 from omnisae.report.configs import TrackConfig
 from omnisae.report.visualizer import Figure, Firing, LatentView
 from omnisae.scaffold import create
-from omnisae.testing import ActivationTests, DatasetTests, ExtractorTests, MetricTests, PluginTests, VisualizerTests
+from omnisae.testing import (
+    ActivationTests,
+    DatasetTests,
+    DecoderTests,
+    ExtractorTests,
+    MetricTests,
+    PluginTests,
+    VisualizerTests,
+)
 from omnisae.testing.same import same
 
 Made = SimpleNamespace
@@ -64,6 +80,14 @@ class TestRules(ActivationTests):
     @pytest.fixture(params=RULES, ids=lambda rule: str(rule.type))
     def config(self, request: pytest.FixtureRequest) -> Any:
         return request.param
+
+
+class TestArchetypal(DecoderTests):
+    @pytest.fixture(
+        params=[{}, {"delta": 0.0}, {"choose": "rows"}], ids=["near mixtures", "mixtures alone", "mixtures of rows"]
+    )
+    def config(self, request: pytest.FixtureRequest) -> ArchetypalConfig:
+        return ArchetypalConfig(points=10, **request.param)
 
 
 def latent(dataset: Any = None) -> LatentView:
@@ -181,6 +205,25 @@ def test_a_rule_with_negative_codes_that_it_does_not_declare_is_found() -> None:
     rule.signed = False  # type: ignore[misc]
     pre = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
     fails(ActivationTests().test_codes_are_negative_only_where_it_says_so, rule, pre, match="declare `signed = True`")
+
+
+def test_a_rule_that_keeps_k_and_does_not_pick_is_found() -> None:
+    rule = Made(keeps=3)
+    fails(ActivationTests().test_a_rule_with_a_k_picks, rule, None, match="picks entries")
+
+
+class Restless(Archetypal):
+    """Goes on moving."""
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        self.weights.add_(torch.eye(*self.weights.shape))
+
+
+def test_rows_that_go_on_moving_are_found() -> None:
+    made = Restless(4, 3, 4, "rows", 0.0, True)
+    made.start(torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), 0, None)
+    fails(DecoderTests().test_what_they_must_satisfy_they_satisfy_at_once, made, match="changes rows")
 
 
 def test_a_plugin_that_imports_torch_is_found(put_on_path: Callable[[str], None]) -> None:
