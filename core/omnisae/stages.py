@@ -31,10 +31,13 @@ SAMPLE_SEED = 2**31 - 1
 
 def extract(run: Run) -> None:
     """The model over every example, once: activations of all hook points into their stores."""
+    from omnisae.autoencoders.parts import rule_and_nesting
     from omnisae.extract.gather import check_roles, gather
     from omnisae.store.writer import StoreWriter
 
     config = run.config.store
+    for job in run.jobs:  # what training would refuse must be refused before hours of extraction
+        rule_and_nesting(job.config)
     check_roles(run.points, run.roles())
     for point in run.points:
         if _finished(run.folder.store(point.name)):

@@ -12,7 +12,7 @@ import yaml
 
 import omnisae
 from omnisae.config_file import load
-from omnisae.errors import OmnisaeError, RunError, StoreError, TrainingError
+from omnisae.errors import ConfigError, OmnisaeError, RunError, StoreError, TrainingError
 from omnisae.lock import run_lock
 from omnisae.pipeline import run
 
@@ -161,6 +161,13 @@ def test_a_misspelt_role_costs_nothing_that_is_done(copy: Path, config: dict[str
     from omnisae.store.store import Store
 
     assert Store.open(copy / "store" / "vectors").tokens == 3000
+
+
+def test_parts_that_do_not_fit_are_refused_before_extraction(config: dict[str, Any], tmp_path: Path) -> None:
+    config["autoencoder"]["nesting"] = {"type": "core.matryoshka_k", "ks": [1, 3]}
+    with pytest.raises(ConfigError, match="the last is 3, and the activation rule keeps 2"):
+        start(config, tmp_path)
+    assert not (tmp_path / "store").exists()
 
 
 def test_activations_that_are_not_numbers_name_their_example(

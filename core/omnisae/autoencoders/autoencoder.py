@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from omnisae.autoencoders.activation import Activation, SparseActivation
+from omnisae.autoencoders.activation import SparseActivation
 from omnisae.autoencoders.auxk import Silence, auxiliary_loss
 from omnisae.autoencoders.codes import Codes
 from omnisae.autoencoders.dictionary import Dictionary
@@ -18,9 +18,9 @@ from omnisae.autoencoders.initialise import geometric_median, towards_data, unit
 from omnisae.autoencoders.kernels.plain import weighted_rows
 from omnisae.autoencoders.kernels.rows import remove_parallel, to_unit
 from omnisae.autoencoders.loss import Pass, Penalty
-from omnisae.autoencoders.nesting import Nesting
 from omnisae.autoencoders.normaliser import Normaliser
 from omnisae.autoencoders.operand import Operand
+from omnisae.autoencoders.parts import rule_and_nesting
 from omnisae.autoencoders.picked import Picked
 from omnisae.autoencoders.preactivations import Preactivations
 from omnisae.autoencoders.precision import Precision
@@ -113,12 +113,10 @@ class Autoencoder(nn.Module):
         self.config, self.width, self.latents, self.seed = config, width, config.latents, seed
         self.shard, self.held = shard, shard.held(self.latents)
         self._here = self.held.stop - self.held.start
-        self.activation: Activation = config.activation.build(self.latents)
+        rule, nesting = rule_and_nesting(config)
+        self.activation, self.nesting = rule, shard.nesting(nesting)
         self.activation.shard = shard
         self.normaliser: Normaliser = config.normaliser.build(width)
-        nesting: Nesting = config.nesting.build(self.latents) if config.nesting else Nesting((self.latents,))
-        nesting.check(self.activation)
-        self.nesting = shard.nesting(nesting)
         penalties: list[Penalty] = [penalty.build(self.latents, width) for penalty in config.penalties]
         made = None if fused else config.decoder.build(self.latents, width, config.unit_norm)
         self.dictionary: Dictionary | None = made

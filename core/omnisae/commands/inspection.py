@@ -92,6 +92,14 @@ def _store(folder: Path, verify: bool) -> dict[str, Any]:
     }
 
 
+def _component(value: Any) -> Any:
+    """A component by its name and, in brackets, its fields."""
+    if not isinstance(value, dict):
+        return value
+    fields = ", ".join(f"{name} {json.dumps(field)}" for name, field in value.items() if name != "type")
+    return f"{value.get('type')} ({fields})" if fields else value.get("type")
+
+
 def _artifact(folder: Path) -> dict[str, Any]:
     raw = _json(folder / "sae.json")
     info, autoencoder = _part(raw, "info"), _part(raw, "autoencoder")
@@ -103,9 +111,9 @@ def _artifact(folder: Path) -> dict[str, Any]:
         "width": autoencoder.get("width"),
         "rule": raw.get("rule"),
         "parts": {
-            key: value.get("type") if isinstance(value, dict) else value
+            key: _component(value)
             for key, value in _part(autoencoder, "config").items()
-            if key in ("activation", "nesting", "normaliser")
+            if key in ("activation", "decoder", "nesting", "normaliser")
         },
         "hook": _hook(_part(info, "hook")),
         "tokens": {stage: _filter(keep) for stage, keep in _part(info, "tokens").items()},

@@ -20,7 +20,11 @@ SAE = {
     "autoencoder": {
         "latents": 512,
         "width": 4,
-        "config": {"activation": {"type": "core.topk", "k": 4}, "nesting": None},
+        "config": {
+                "activation": {"type": "core.topk", "k": 4},
+                "decoder": {"type": "core.free"},
+                "nesting": {"type": "core.matryoshka_k", "ks": [1, 4], "weights": "uniform"},
+            },
     },
     "info": {
         "hook": HOOK.model_dump(),
@@ -65,7 +69,11 @@ def test_a_store(run: Path) -> None:
 def test_an_artifact(run: Path) -> None:
     facts = inspect(run / "sae")
     assert (facts["what"], facts["latents"], facts["hook"]["name"]) == ("artifact", 512, "mid")
-    assert facts["parts"] == {"activation": "core.topk", "nesting": None}
+    assert facts["parts"] == {
+        "activation": "core.topk (k 4)",
+        "decoder": "core.free",
+        "nesting": 'core.matryoshka_k (ks [1, 4], weights "uniform")',
+    }
     assert facts["tokens"] == {"train": "content (50% of them)", "edit": "content, cls"}
     assert facts["weights"] == "missing"
     assert "the 4 largest" in render(facts)
