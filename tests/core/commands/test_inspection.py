@@ -21,10 +21,10 @@ SAE = {
         "latents": 512,
         "width": 4,
         "config": {
-                "activation": {"type": "core.topk", "k": 4},
-                "decoder": {"type": "core.free"},
-                "nesting": {"type": "core.matryoshka_k", "ks": [1, 4], "weights": "uniform"},
-            },
+            "activation": {"type": "core.topk", "k": 4},
+            "decoder": {"type": "core.free"},
+            "nesting": {"type": "core.matryoshka_k", "ks": [1, 4], "weights": "uniform"},
+        },
     },
     "info": {
         "hook": HOOK.model_dump(),
