@@ -13,7 +13,7 @@ from omnisae.studies.columns import concepts
 from omnisae.studies.components import Components
 from omnisae.studies.pooled import Pool
 from omnisae.studies.resample import folds as folded
-from omnisae.studies.resample import generator, interval
+from omnisae.studies.resample import generator, in_pairs, interval
 from omnisae.studies.study import Finding, Findings, Material, Study
 
 Score = tuple[float, float]
@@ -142,10 +142,6 @@ def _mean(
 ) -> Finding:
     values, controls = (np.array([row["AUROC"][key] for row in table]) for key in (mine, other))
     low, high = interval(values, random)
-    gap = values - controls
-    ends = interval(gap, random)
-    better = f"better for {int((gap > 0).sum())} of {len(gap)}"
-    remark = f"{better}; difference {gap.mean():+.3f} ({ends[0]:+.3f} to {ends[1]:+.3f})".replace("-", "−")
     return Finding(
         f"AUROC, {mine}{what}",
         float(values.mean()),
@@ -155,7 +151,7 @@ def _mean(
         low,
         high,
         kind="share",
-        remark=remark if len(table) > 1 else better,
+        remark=in_pairs(values, controls, random),
     )
 
 

@@ -84,6 +84,20 @@ def interval(
     return float(low), float(high)
 
 
+def in_pairs(
+    values: Float[np.ndarray, " item"], controls: Float[np.ndarray, " item"], random: np.random.Generator
+) -> str:
+    """How values stand beside their controls, item by item, as a remark: for how many they are larger, and the mean
+    difference with its interval. Items whose control is not known count for nothing."""
+    gap = np.asarray(values - controls)
+    gap = gap[~np.isnan(gap)]
+    said = f"larger for {int((gap > 0).sum())} of {len(gap)}"
+    if len(gap) < 2:
+        return said
+    low, high = interval(gap, random)
+    return f"{said}; difference {gap.mean():+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "−")
+
+
 def p_value(observed: float, null: Float[np.ndarray, " time"]) -> float:
     """The chance of a value at least as large under the null, (1 + exceedances) / (1 + draws): never 0."""
     return float((1 + (null >= observed).sum()) / (1 + len(null)))

@@ -25,7 +25,7 @@ from omnisae_vision.editing_answers import decisions, logs, named_like
 from omnisae_vision.editing_push import at_random
 from omnisae_vision.editing_trials import seeded
 from omnisae_vision.plugin import OpenClipConfig, TimmConfig
-from omnisae_vision.plugin_views import DenseConfig, RegionEffectsConfig
+from omnisae_vision.plugin_edits import DenseConfig, RegionEffectsConfig
 from omnisae_vision.towers import Tower
 from omnisae_vision.towers_extractor import TowerExtractor
 

@@ -286,7 +286,7 @@ def test_contours_say_level_area_and_mask(world):
     assert "the mask of left" in figure.caption
     text = figure.data.decode()
     assert text.count("stroke:#f0f921") == 1 + 2
-    assert text.count("stroke-dasharray") == 1 + 3
+    assert text.count("stroke-dasharray") == 2 * (1 + 3)
 
 
 def test_thresholds_are_shares():

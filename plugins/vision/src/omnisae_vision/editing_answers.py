@@ -19,7 +19,7 @@ from omnisae.hooks.taps import tap
 from omnisae.tokens.arrange import flatten
 from omnisae_vision import world
 from omnisae_vision.plugin import OpenClipConfig, TimmConfig, TransformersConfig
-from omnisae_vision.plugin_views import DenseConfig
+from omnisae_vision.plugin_edits import DenseConfig
 from omnisae_vision.towers_extractor import TowerExtractor
 from omnisae_vision.weights import METADATA
 
@@ -102,15 +102,15 @@ class _Dense:
         y, x = (tokens.coords[content][:, self._point.axes.index(axis)] for axis in ("y", "x"))
         self.grid = int(y.max()) + 1, int(x.max()) + 1
         place = (tokens.example[content] * self.grid[0] + y) * self.grid[1] + x
-        ordered: Tensor = scores.float()[place.argsort()].cpu()
-        return ordered.unflatten(0, (tokens.sizes["example"], -1))
+        ordered = scores.float()[place.argsort()].cpu()
+        return ordered.reshape(tokens.sizes["example"], -1, ordered.shape[1])
 
 
 def decisions(scores: Float[np.ndarray, "... output"], sigmoid: bool) -> np.ndarray:
     """Which outputs a model decides for: those with a chance above one half (sigmoid), or the one with the largest."""
     if sigmoid:
         return scores > 0
-    return scores == scores.max(axis=-1, keepdims=True)
+    return np.asarray(scores == scores.max(axis=-1, keepdims=True))
 
 
 def logs(scores: Float[np.ndarray, "... output"], sigmoid: bool) -> Float[np.ndarray, "... output"]:

@@ -7,8 +7,8 @@ from omnisae import svg
 from omnisae.figure import Figure
 from omnisae.report.words import clip, esc, named, percent, plural
 
-WIDTH = 520
-_LEFT, _RIGHT, _TOP, _ROW, _BOTTOM = 170, 56, 40, 24, 26
+WIDTH = 440
+_LEFT, _RIGHT, _TOP, _ROW, _BOTTOM = 138, 54, 40, 24, 26
 _STROKES = {
     "random direction": "stroke:var(--neuron);stroke-width:2.5",
     "other latents": "stroke:var(--pca);stroke-width:2.5;stroke-dasharray:3 2",
@@ -49,7 +49,7 @@ def _line(row: Mapping[str, Any], y: float, across: Any) -> list[str]:
     value = row["target changed"] if row["target changed"] == row["target changed"] else 0.0
     label = f"{named(row['latent'])} {row['concept'] or row['target']}"
     parts = [
-        svg.text(_LEFT - 8, y + 15, clip(label, 22), anchor="end", kind="label"),
+        svg.text(_LEFT - 8, y + 15, clip(label, 20), anchor="end", kind="label"),
         svg.rect(
             across(0.0), y + 4, max(across(value) - across(0.0), 1.0), _ROW - 10, kind="bar",
             tip=f"{label}: {percent(value)} of {row['pictures']} pictures",
@@ -71,10 +71,10 @@ def _beside(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _legend() -> list[str]:
-    parts, x = [], float(_LEFT)
+    parts, x = [], _LEFT - 30.0
     for name, style in _STROKES.items():
         parts += [_stroke(x, 8, x, 22, style, name), svg.text(x + 6, 19, name)]
-        x += 14 + 7 * len(name)
+        x += 16 + 6 * len(name)
     return parts
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int
 from omnisae.errors import ConfigError, DatasetError, did_you_mean
 from omnisae.extract.split import SELECT
 from omnisae.studies.study import Material
-from omnisae_vision.plugin_views import RegionEffectsConfig
+from omnisae_vision.plugin_edits import RegionEffectsConfig
 
 Grid = Bool[np.ndarray, "y x"]
 Grids = Mapping[int, Grid]

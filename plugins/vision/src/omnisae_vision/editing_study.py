@@ -12,13 +12,13 @@ from omnisae.extract.split import SELECT, TEST
 from omnisae.interventions.effects import matched_controls
 from omnisae.interventions.sae import SAE
 from omnisae.report.words import whole
-from omnisae.studies.resample import LEVELS, generator, interval, weights
+from omnisae.studies.resample import LEVELS, generator, in_pairs, interval, weights
 from omnisae.studies.study import Finding, Findings, Kind, Material, Measure, Study
 from omnisae_vision import editing_answers
 from omnisae_vision.editing_chart import chart
 from omnisae_vision.editing_regions import Regions, Subject
 from omnisae_vision.editing_trials import INSIDE, OTHERS, OUTSIDE, RANDOM, Bench, Change, Trial
-from omnisae_vision.plugin_views import RegionEffectsConfig
+from omnisae_vision.plugin_edits import RegionEffectsConfig
 
 DRAWS = 1000
 AGAINST = {
@@ -139,29 +139,48 @@ class RegionEffectsOn(RegionEffects):
     title: ClassVar[str] = "What does switching a latent on in a region do to the model's answer?"
 
 
+class DenseEffects(RegionEffects):
+    """The same question of what the model answers at every place."""
+
+    title: ClassVar[str] = "What does switching a latent off in a region do to the model's answer at every place?"
+
+
+class DenseEffectsOn(RegionEffects):
+    """The same question of a latent that is switched on, and of every place."""
+
+    title: ClassVar[str] = "What does switching a latent on in a region do to the model's answer at every place?"
+
+
+def build(config: RegionEffectsConfig) -> RegionEffects:
+    """The study that a config asks for, with the question as its title."""
+    kinds: dict[tuple[str, bool], type[RegionEffects]] = {
+        ("off", False): RegionEffects,
+        ("on", False): RegionEffectsOn,
+        ("off", True): DenseEffects,
+        ("on", True): DenseEffectsOn,
+    }
+    return kinds[config.switch, config.dense is not None](config)
+
+
 def _findings(material: Material, results: Sequence[Result], switch: str) -> list[Finding]:
     random = generator(material, f"region effects {switch}")
-    n = len(results)
-    target, other = (np.array([one.mean(INSIDE, field) for one in results]) for field in ("target", "other"))
-    ends = interval(target, random, times=DRAWS)
-    remark = f"n counts latents, on {whole(sum(len(one.rows) for one in results))} pictures in all"
-    out = []
-    for condition, against in AGAINST.items():
-        control = _mean(np.array([one.mean(condition) for one in results]))
-        out.append(
-            Finding(
-                f"Target changed, against {_SHORT[condition]}", _mean(target), n, control, against, *ends, kind="share"
-            )
+    pictures = f"n counts latents, on {whole(sum(len(one.rows) for one in results))} pictures in all"
+
+    def found(name: str, field: str, condition: str, kind: Kind = "share") -> Finding:
+        values, controls = (np.array([one.mean(at, field) for one in results]) for at in (INSIDE, condition))
+        if field == "shift":
+            values, controls = np.abs(values), np.abs(controls)
+        ends = interval(values, random, times=DRAWS)
+        remark = f"{in_pairs(values, controls, random)}; {pictures}"
+        return Finding(
+            name, _mean(values), len(results), _mean(controls), AGAINST[condition], *ends, kind=kind, remark=remark
         )
-    control = _mean(np.array([one.mean(RANDOM, "other") for one in results]))
-    ends = interval(other, random, times=DRAWS)
-    out.append(Finding("Others changed", _mean(other), n, control, AGAINST[RANDOM], *ends, kind="share", remark=remark))
-    shift, beside = (np.array([abs(one.mean(c, "shift")) for one in results]) for c in (INSIDE, RANDOM))
-    ends = interval(shift, random, times=DRAWS)
-    out.append(
-        Finding("Size of the target's shift", _mean(shift), n, _mean(beside), AGAINST[RANDOM], *ends, remark=remark)
-    )
-    return out
+
+    return [
+        *(found(f"Target changed, against {_SHORT[condition]}", "target", condition) for condition in AGAINST),
+        found("Others changed", "other", RANDOM),
+        found("Size of the target's shift", "shift", RANDOM, "raw"),
+    ]
 
 
 _SHORT = {RANDOM: "random directions", OTHERS: "other latents", OUTSIDE: "outside"}

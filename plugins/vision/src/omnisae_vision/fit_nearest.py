@@ -28,7 +28,7 @@ class Library:
     build: Callable[[str], nn.Module]
 
 
-def nearest(found: Shapes, library: Library, asked: str, seconds: float = SECONDS) -> tuple[str, float] | None:
+def nearest(found: Shapes, library: Library, asked: str, seconds: float | None = None) -> tuple[str, float] | None:
     """The model most like a checkpoint and the share of tensors that agree; None where none comes near.
 
     Of each family one model is compared by names; in the families that agree best, every model by names and shapes,
@@ -37,14 +37,15 @@ def nearest(found: Shapes, library: Library, asked: str, seconds: float = SECOND
     families = library.families()
     own = next((name for name, models in families.items() if asked in models), None)
     order = sorted(families, key=lambda name: name != own)
-    until = time.monotonic() + seconds
+    allowed = SECONDS if seconds is None else seconds
+    until = time.monotonic() + allowed
     agreeing: list[tuple[float, str]] = []
     for family in order:
         known = _shapes(library, asked if family == own else min(families[family], key=len))
         agreeing.append((names_in_common(known, found) if known else 0.0, family))
         if time.monotonic() > until or (family == own and agreeing[-1][0] > 0.5):
             break
-    best, until = ("", 0.0), time.monotonic() + seconds
+    best, until = ("", 0.0), time.monotonic() + allowed
     for model in _by_likeness(asked, [m for _, family in sorted(agreeing, reverse=True)[:2] for m in families[family]]):
         known = _shapes(library, model)
         if known and (now := likeness(known, found)) > best[1]:

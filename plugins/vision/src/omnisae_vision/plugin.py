@@ -147,8 +147,8 @@ def omnisae_extractors() -> list[type[ExtractorConfig]]:
 
 @hookimpl
 def omnisae_studies() -> list[type[StudyConfig]]:
+    from omnisae_vision.plugin_edits import EDIT_STUDIES
     from omnisae_vision.plugin_studies import STUDIES
-    from omnisae_vision.plugin_views import EDIT_STUDIES
 
     return [*STUDIES, *EDIT_STUDIES]
 

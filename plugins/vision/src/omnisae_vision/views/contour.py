@@ -14,9 +14,10 @@ from omnisae_vision.views.truth import Known, Truth
 
 COLUMNS = 3
 OWN, TRUE = colour(1.0), "#57c7ff"
-LINE = "fill:none;stroke-width:2;stroke-linejoin:round;vector-effect:non-scaling-stroke"
-DASHES = "stroke-dasharray:5 3"
-SHADOW = "filter:drop-shadow(0 0 1px #000) drop-shadow(0 0 1px #000)"
+LINE = "fill:none;stroke-linejoin:round;vector-effect:non-scaling-stroke"
+UNDER = "stroke:#000;stroke-opacity:0.65;stroke-width:3"
+"""What lies beneath a line, so that it is seen on light pictures, too."""
+DASHES = "stroke-dasharray:4 4"
 UNIT = 0.1
 """What paths count in, in pixels of the picture."""
 LEGEND = 20.0
@@ -73,9 +74,8 @@ class Contour(Sheet):
         mask = truth.masks.get(firing.row) if truth is not None else None
         if mask is not None:
             true = path(mask_outlines(mask), *_scales(frame, (mask.shape[0], mask.shape[1])))
-            lines = _stroked(true, TRUE, DASHES, UNIT) + lines
-        drawn = frame.image(frame.width, frame.height) + f'<g style="{SHADOW}">{lines}</g>'
-        return drawn, float((field > level).mean())
+            lines += _stroked(true, TRUE, DASHES, UNIT)  # on top: where both run together, both are seen
+        return frame.image(frame.width, frame.height) + lines, float((field > level).mean())
 
     def _legend(self, truth: Truth | None) -> list[str]:
         own = f"above {100 * self.threshold:g} % of its maximum"
@@ -96,12 +96,15 @@ def _scales(frame: Frame, size: tuple[int, int]) -> tuple[float, float]:
 
 
 def _stroked(drawn: str, ink: str, more: str = "", scale: float = 1.0) -> str:
-    """A line that is seen on light and on dark pictures, for its shadow."""
+    """A line that is seen on light and on dark pictures. Between its dashes, what lies beneath is seen."""
     if not drawn:
         return ""
     size = f' transform="scale({scale:g})"' if scale != 1 else ""
-    return f'<path d="{drawn}"{size} style="{LINE};stroke:{ink};{more}"/>'
+    return "".join(
+        f'<path d="{drawn}"{size} style="{LINE};{style};{more}"/>'
+        for style in (UNDER, f"stroke:{ink};stroke-width:1.6")
+    )
 
 
 def _key(x: float, ink: str, more: str) -> str:
-    return f'<g style="{SHADOW}">' + _stroked(f"M{svg.number(x)} 7h26", ink, more) + "</g>"
+    return _stroked(f"M{svg.number(x)} 7h26", ink, more)

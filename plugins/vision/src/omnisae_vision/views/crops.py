@@ -81,8 +81,8 @@ class Crops(Sheet):
         frame = f'x="{patch.x}" y="{patch.y}" width="1" height="1"'
         inside = (
             f"<title>{esc(tip)}</title>{patch.frame.image(columns, rows)}"
-            f'<rect {frame} style="{INK};stroke:#000;stroke-opacity:0.6;stroke-width:4"/>'
-            f'<rect {frame} style="{INK};stroke:#fff;stroke-width:1.6"/>'
+            f'<rect {frame} style="{INK};stroke:#000;stroke-opacity:0.55;stroke-width:3"/>'
+            f'<rect {frame} style="{INK};stroke:#fff;stroke-width:1.2"/>'
         )
         box = f"{left} {top} {wide} {tall}"
         across, down = x + (side - width) / 2, y + (side - height) / 2

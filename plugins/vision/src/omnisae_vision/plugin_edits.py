@@ -1,11 +1,10 @@
-"""Drawings and edits of places in pictures that this plug-in offers. No torch here: `build` imports what is heavy."""
+"""Edits of places in pictures that this plug-in offers. No torch here: `build` imports what is heavy."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from omnisae.plugins.kinds import StudyConfig, VisualizerConfig
-from omnisae_vision.views.configs import VISUALIZERS as DRAWINGS
+from omnisae.plugins.kinds import StudyConfig
 
 if TYPE_CHECKING:
     from omnisae.studies.study import Study
@@ -50,11 +49,16 @@ class RegionEffectsConfig(StudyConfig):
         description="names of the model's outputs in order; none: extractor.targets or classes, else numbers",
     )
 
+    @field_validator("switch", mode="before")
+    @classmethod
+    def _as_yaml_has_it(cls, given: Any) -> Any:
+        """YAML takes a bare off or on for false or true."""
+        return ("on" if given else "off") if isinstance(given, bool) else given
+
     def build(self) -> "Study":
-        from omnisae_vision.editing_study import RegionEffects, RegionEffectsOn
+        from omnisae_vision.editing_study import build
 
-        return RegionEffects(self) if self.switch == "off" else RegionEffectsOn(self)
+        return build(self)
 
 
-VISUALIZERS: tuple[type[VisualizerConfig], ...] = DRAWINGS
 EDIT_STUDIES: tuple[type[StudyConfig], ...] = (RegionEffectsConfig,)
