@@ -149,6 +149,14 @@ def test_categories_supercategories_and_crowds(coco):
     assert [r.concept for r in regions(dataset)] == ["cat"]
 
 
+def test_ids_may_be_text(coco):
+    given = [annotation("a", "one", "c", bbox=[0, 0, 4, 4])]
+    dataset = coco(given, images=[image("one", "1.jpg")], categories=[{"id": "c", "name": "cat"}])
+    assert [r.concept for r in regions(dataset)] == ["cat"]
+    with pytest.raises(DatasetError, match=r"the id of category number 0 is \[1\]; an id is a whole number or text"):
+        coco(given, categories=[{"id": [1], "name": "cat"}])
+
+
 def panoptic(root, numbers, segments, name="p"):
     colours = np.stack([numbers % 256, numbers // 256 % 256, numbers // 65_536], axis=-1).astype(np.uint8)
     (root / name).mkdir(parents=True, exist_ok=True)

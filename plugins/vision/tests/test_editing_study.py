@@ -309,3 +309,11 @@ def test_configs_that_contradict_themselves():
         RegionEffectsConfig(pictures=1)
     with pytest.raises(ValidationError):
         RegionEffectsConfig(dense={"at": "norm", "through": []})
+
+
+@pytest.mark.parametrize(("written", "switch"), [("off", "off"), ("on", "on"), ("'off'", "off")])
+def test_a_bare_off_in_yaml_is_off(written, switch):
+    from omnisae.config_file.yaml_text import read
+
+    given = read(f"{{type: vision.region_effects, switch: {written}}}", "it").value
+    assert RegionEffectsConfig(**given).switch == switch

@@ -108,13 +108,22 @@ def test_pictures_of_few_pixels():
     assert found.to_seen(1, 1) == pytest.approx((32, 32), abs=1)
 
 
-def test_mirrors_are_refused():
-    class Mirror(Seeing):
+@pytest.mark.parametrize(("height", "width"), [(40, 4000), (4000, 40)])
+def test_a_long_picture_of_which_a_hundredth_is_seen(height, width):
+    found = placement(Seeing(GEOMETRIES["resize and crop"]), example(height, width))
+    top, left, bottom, right = found.patch(0, 0, (1, 1))
+    assert (bottom - top, right - left) == pytest.approx((35, 35), abs=1)
+    assert (top + bottom, left + right) == pytest.approx((height, width), abs=3)
+
+
+@pytest.mark.parametrize("change", [lambda seen: seen[:, ::-1], lambda seen: seen[::-1], np.transpose, np.rot90])
+def test_turned_and_mirrored_pictures_are_refused(change):
+    class Turned(Seeing):
         def place(self, mask, example):
-            return super().place(mask, example)[:, ::-1]
+            return change(super().place(mask, example))
 
     with pytest.raises(DatasetError, match="turned or mirrored"):
-        placement(Mirror(GEOMETRIES["squash"]), example(60, 60))
+        placement(Turned(GEOMETRIES["squash"]), example(60, 60))
 
 
 def test_a_picture_of_which_nothing_is_seen():

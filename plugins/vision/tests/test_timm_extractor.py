@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from omnisae.config import HookConfig
@@ -277,3 +278,9 @@ def test_real_table_of_classes(photos):
     dataset = ImageFolderConfig(root=str(root), attributes="labels.csv", id="file").build()
     labels = dataset.labels()
     assert labels["label"] == labels["class"] == [said[name.rpartition("/")[2]] for name in dataset.ids]
+
+
+@pytest.mark.parametrize("key", ["augmentation", "random_crop", "is_training"])
+def test_augmentation_is_refused(key):
+    with pytest.raises(ValidationError, match=rf"extractor\.{key} asks for pictures other than the stored ones"):
+        TimmConfig(model="resnet18", **{key: True})

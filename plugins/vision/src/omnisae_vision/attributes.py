@@ -13,6 +13,8 @@ from omnisae_vision.tables import Table
 MOST_WORDS = 100
 """A column of more different words than this (file names, dates) becomes no concepts."""
 NOT_KNOWN = "unknown"
+Concepts = dict[str, Float[np.ndarray, " example"]]
+"""Concepts of whole pictures by name: 0, 1, a fraction, or NaN."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ def attributes(table: Table, names: Names, *, id: str, columns: Sequence[str] | 
         if name not in table.columns or name == id:
             raise DatasetError(f"{table.path} has no column {name!r}", did_you_mean(name, set(table.columns) - {id}))
     chosen = [name for name in (columns or table.columns) if name not in (id, group)]
-    concepts: dict[str, Float[np.ndarray, " example"]] = {}
+    concepts: Concepts = {}
     words: dict[str, Sequence[str]] = {}
     for name in chosen:
         numbers = table.numbers(name)
@@ -73,7 +75,7 @@ def _by_example(values: Sequence[str], rows: Sequence[int | None], n: int) -> li
     return out
 
 
-def one_hot(name: str, words: Sequence[str]) -> dict[str, Float[np.ndarray, " example"]]:
+def one_hot(name: str, words: Sequence[str]) -> Concepts:
     """A concept `name=word` for every word of a column; NaN where it is not known."""
     kinds = sorted(set(words) - {NOT_KNOWN})
     column = np.array(words)

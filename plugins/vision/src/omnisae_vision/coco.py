@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from omnisae.concepts.annotations import Mask, Region
 from omnisae.errors import DatasetError, did_you_mean
 from omnisae_vision import coco_file, coco_panoptic
-from omnisae_vision.coco_file import CocoFile, Entry
+from omnisae_vision.coco_file import CocoFile, Entry, Id
 from omnisae_vision.coco_shapes import drawn
 from omnisae_vision.decode import size
 from omnisae_vision.image_folder import PictureFolder
@@ -67,7 +67,7 @@ class Source:
         found = (self.folder / listed.segments for listed in self.file.images.values())
         return [path for path in found if path.is_file()]
 
-    def shapes(self, image: int, shape: tuple[int, int]) -> Iterator[Drawn]:
+    def shapes(self, image: Id, shape: tuple[int, int]) -> Iterator[Drawn]:
         """Every annotation of an image with its pixels. Raises DatasetError where they are damaged."""
         if self.folder is None:
             for entry in self.file.entries[image]:
@@ -138,11 +138,11 @@ class CocoRegions:
                     continue
                 yield from (Region(concept, instance, Mask(where)) for concept in concepts[entry.category])
 
-    def _join(self, file: CocoFile, names: Names) -> dict[int, int]:
+    def _join(self, file: CocoFile, names: Names) -> dict[int, Id]:
         """The file's image of every picture that is there."""
         listed = [one.file for one in file.images.values()]
         spelt = [name if names.row(name) is not None else name.rpartition("/")[2] for name in listed]
-        found: dict[int, int] = {}
+        found: dict[int, Id] = {}
         for row, image in zip(names.join(spelt, f"{file.path}"), file.images, strict=True):
             if row is None:
                 self._lost[f"pictures that {file.path.name} lists are not there"] += 1
@@ -166,9 +166,9 @@ class CocoRegions:
                 )
 
 
-def _concepts(file: CocoFile, config: CocoConfig) -> dict[int, tuple[str, ...]]:
+def _concepts(file: CocoFile, config: CocoConfig) -> dict[Id, tuple[str, ...]]:
     """The concepts of each category that is wanted."""
-    found = {}
+    found: dict[Id, tuple[str, ...]] = {}
     for number, category in file.categories.items():
         if config.categories is None or category.name in config.categories:
             above = category.above if config.supercategories else ""

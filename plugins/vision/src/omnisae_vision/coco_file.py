@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from omnisae.errors import DatasetError
+
+Id = int | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Entry:
     """One annotation: of an instance, with a shape or a box, or one segment of a panoptic PNG (`number`)."""
 
     what: str
-    category: int
+    category: Id
     crowd: bool
     shape: Any = None
     box: Any = None
@@ -45,9 +47,9 @@ class CocoFile:
 
     path: Path
     panoptic: bool
-    categories: Mapping[int, Category]
-    images: Mapping[int, Listed]
-    entries: Mapping[int, Sequence[Entry]]
+    categories: Mapping[Id, Category]
+    images: Mapping[Id, Listed]
+    entries: Mapping[Id, Sequence[Entry]]
     lost: Counter[str] = field(default_factory=Counter)
     """What counts for nothing, and how often."""
 
@@ -78,9 +80,9 @@ def read(path: Path) -> CocoFile:
     return _instances(path, categories, pictures, held["annotations"])
 
 
-def _instances(path: Path, categories: dict[int, Category], pictures: dict[int, Listed], given: list[Any]) -> CocoFile:
+def _instances(path: Path, categories: dict[Id, Category], pictures: dict[Id, Listed], given: list[Any]) -> CocoFile:
     file = CocoFile(path, False, categories, pictures, {image: [] for image in pictures})
-    entries: dict[int, list[Entry]] = file.entries  # type: ignore[assignment]
+    entries: dict[Id, list[Entry]] = file.entries  # type: ignore[assignment]
     seen: set[Any] = set()
     for place, one in enumerate(given):
         what = _what(path, one, place)
@@ -102,8 +104,8 @@ def _instances(path: Path, categories: dict[int, Category], pictures: dict[int, 
     return file
 
 
-def _panoptic(path: Path, categories: dict[int, Category], pictures: dict[int, Listed], given: list[Any]) -> CocoFile:
-    entries: dict[int, list[Entry]] = {}
+def _panoptic(path: Path, categories: dict[Id, Category], pictures: dict[Id, Listed], given: list[Any]) -> CocoFile:
+    entries: dict[Id, list[Entry]] = {}
     for place, one in enumerate(given):
         what = _what(path, one, place)
         image = _known(what, one, "image_id", pictures)
@@ -116,7 +118,7 @@ def _panoptic(path: Path, categories: dict[int, Category], pictures: dict[int, L
     return CocoFile(path, True, categories, annotated, entries)
 
 
-def _segments(what: str, given: Sequence[Any], categories: Mapping[int, Category]) -> list[Entry]:
+def _segments(what: str, given: Sequence[Any], categories: Mapping[Id, Category]) -> list[Entry]:
     found: dict[int, Entry] = {}
     for segment in given:
         number = segment.get("id")
@@ -128,12 +130,17 @@ def _segments(what: str, given: Sequence[Any], categories: Mapping[int, Category
     return list(found.values())
 
 
-def _by_id(path: Path, given: list[Any], noun: str, needed: Sequence[str]) -> dict[int, Any]:
-    found: dict[int, Any] = {}
+def _by_id(path: Path, given: list[Any], noun: str, needed: Sequence[str]) -> dict[Id, Any]:
+    found: dict[Id, Any] = {}
     for place, one in enumerate(given):
         for key in ("id", *needed):
             if not isinstance(one, dict) or key not in one:
                 raise DatasetError(f"{path}: {noun} number {place} has no {key!r}", "mend the file")
+        if not _is_id(one["id"]):
+            raise DatasetError(
+                f"{path}: the id of {noun} number {place} is {one['id']!r}; an id is a whole number or text",
+                "mend the file",
+            )
         if found.setdefault(one["id"], one) is not one:
             raise DatasetError(
                 f"{path}: the {noun} id {one['id']!r} stands twice, for {found[one['id']][needed[0]]!r} and "
@@ -143,7 +150,7 @@ def _by_id(path: Path, given: list[Any], noun: str, needed: Sequence[str]) -> di
     return found
 
 
-def _size(path: Path, number: int, image: Mapping[str, Any]) -> tuple[int, int] | None:
+def _size(path: Path, number: Id, image: Mapping[str, Any]) -> tuple[int, int] | None:
     height, width = image.get("height"), image.get("width")
     if height is None or width is None:
         return None
@@ -152,12 +159,17 @@ def _size(path: Path, number: int, image: Mapping[str, Any]) -> tuple[int, int] 
     return height, width
 
 
-def _known(what: str, one: Mapping[str, Any], key: str, known: Mapping[int, Any]) -> int:
+def _known(what: str, one: Mapping[str, Any], key: str, known: Mapping[Id, Any]) -> Id:
     number = one.get(key)
-    if not isinstance(number, int) or number not in known:
+    if not _is_id(number) or number not in known:
         noun = key.removesuffix("_id")
         raise DatasetError(f"{what} names the {noun} {number!r}, which the file does not list", "mend the file")
     return number
+
+
+def _is_id(given: Any) -> TypeGuard[Id]:
+    """COCO's own ids are whole numbers; converters write file names, too."""
+    return isinstance(given, (int, str)) and not isinstance(given, bool)
 
 
 def _what(path: Path, one: Any, place: int) -> str:

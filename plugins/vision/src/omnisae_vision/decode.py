@@ -44,14 +44,15 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def size(path: Path, *, exif: bool = False) -> tuple[int, int]:
+def size(source: Path | IO[bytes], *, exif: bool = False, name: str = "") -> tuple[int, int]:
     """Height and width, from the header alone. Raises UnreadableExample."""
     try:
-        with Image.open(path) as picture:
+        with Image.open(source) as picture:
             width, height = picture.size
             sideways = exif and picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     except Exception as error:
-        raise UnreadableExample(f"{path} cannot be read: {_reason(error)}", "mend or remove the file") from error
+        said = f"{name or source} cannot be read: {_reason(error)}"
+        raise UnreadableExample(said, "mend or remove the file") from error
     return (width, height) if sideways else (height, width)
 
 

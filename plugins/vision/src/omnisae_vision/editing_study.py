@@ -119,7 +119,8 @@ class RegionEffects(Study):
         measures = [
             Measure(name, _by_list(material, results, field), note, kind) for name, (field, note, kind) in told.items()
         ]
-        notes = [_note(self.config, dense)]
+        pictures = whole(sum(len(one.rows) for one in results))
+        notes = [_note(self.config, dense), f"n counts latents; they were edited in {pictures} pictures in all."]
         if left_out:
             notes.append(f"Too few pictures with a region, so not edited: latents {', '.join(left_out)}.")
         strongest = sorted(results, key=lambda one: -np.nan_to_num(one.mean(INSIDE), nan=-1.0))
@@ -164,14 +165,13 @@ def build(config: RegionEffectsConfig) -> RegionEffects:
 
 def _findings(material: Material, results: Sequence[Result], switch: str) -> list[Finding]:
     random = generator(material, f"region effects {switch}")
-    pictures = f"n counts latents, on {whole(sum(len(one.rows) for one in results))} pictures in all"
 
     def found(name: str, field: str, condition: str, kind: Kind = "share") -> Finding:
         values, controls = (np.array([one.mean(at, field) for one in results]) for at in (INSIDE, condition))
         if field == "shift":
             values, controls = np.abs(values), np.abs(controls)
         ends = interval(values, random, times=DRAWS)
-        remark = f"{in_pairs(values, controls, random)}; {pictures}"
+        remark = in_pairs(values, controls, random)
         return Finding(
             name, _mean(values), len(results), _mean(controls), AGAINST[condition], *ends, kind=kind, remark=remark
         )

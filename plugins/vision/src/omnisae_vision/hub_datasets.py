@@ -9,21 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from omnisae.concepts.annotations import Annotations, Mask, Region
-from omnisae.errors import DatasetError, UnreadableExample, did_you_mean
-from omnisae.extract.dataset import Dataset, Example
+from omnisae.errors import DatasetError, UnreadableExample
+from omnisae.extract.dataset import Example
 from omnisae_vision import decode, hub_load, tables
-from omnisae_vision.attributes import NOT_KNOWN, Attributes, attributes, one_hot
+from omnisae_vision.attributes import NOT_KNOWN, Attributes, attributes
 from omnisae_vision.coco_shapes import numbers
 from omnisae_vision.hub_columns import Column, images
 from omnisae_vision.image_folder import fingerprint
-from omnisae_vision.masks import box_mask
+from omnisae_vision.labelled import Labelled
+from omnisae_vision.masks import box_mask, by_value, fits
 from omnisae_vision.names import Names
 from omnisae_vision.plugin_datasets import HubDatasetConfig
 
 Size = tuple[int, int]
 
 
-class HubDataset(Dataset):
+class HubDataset(Labelled):
     """Pictures in a column of a Hugging Face dataset: see HubDatasetConfig. Columns are read when asked for, pictures
     as the bytes that are stored."""
 
@@ -54,24 +55,11 @@ class HubDataset(Dataset):
         return fingerprint(settings, self._files, Path(self._config.path).expanduser())
 
     def annotations(self) -> Annotations:
-        classes = {} if self._classes is None else one_hot("class", self._classes)
-        labels = classes | dict(self._attributes.concepts)
+        labels = self.concepts()
         concepts = {*self._config.mask_values.values(), *self._box_names}
         if self._masks is None and self._boxes is None:
             return Annotations(self._ids, labels)
         return Annotations(self._ids, labels, self._regions, tuple(sorted(concepts)))
-
-    def labels(self) -> Mapping[str, Sequence[str]]:
-        return {**({} if self._classes is None else {"class": self._classes}), **self._attributes.words}
-
-    def groups(self, column: str) -> Sequence[str]:
-        known = {**self.labels(), **self._attributes.groups}
-        if column not in known:
-            raise DatasetError(f"this dataset has no column {column!r} to group by", did_you_mean(column, known))
-        return known[column]
-
-    def group_columns(self) -> Sequence[str]:
-        return [*self.labels(), *self._attributes.groups]
 
     def _named(self) -> list[str]:
         """The ids that a column gives; without one, the numbers of the rows."""
@@ -90,13 +78,13 @@ class HubDataset(Dataset):
         return found
 
     @cached_property
-    def _classes(self) -> list[str] | None:
+    def classes(self) -> list[str] | None:
         if self._label is None:
             return None
         return [one or NOT_KNOWN for one in self._label.words]
 
     @cached_property
-    def _attributes(self) -> Attributes:
+    def attributes(self) -> Attributes:
         config = self._config
         names = dict.fromkeys([*config.attributes, *([config.group] if config.group is not None else [])])
         if not names:
@@ -122,21 +110,16 @@ class HubDataset(Dataset):
         boxes = None if self._boxes is None else self._boxes[row]
         if masked is None and boxes is None:
             return None
-        width, height = self.load(row).input.size
-        found = [] if masked is None else self._of_mask(masked, row, (height, width))
-        return found + ([] if boxes is None else self._of_boxes(boxes, row, (height, width), len(found)))
+        name = f"{self._config.image} of {self._ids[row]}"
+        size = decode.size(_open(self._pictures[row], name), exif=self._config.exif, name=name)
+        found = [] if masked is None else self._of_mask(masked, row, size)
+        return found + ([] if boxes is None else self._of_boxes(boxes, row, size, len(found)))
 
     def _of_mask(self, held: Any, row: int, size: Size) -> list[Region]:
         name = f"{self._config.masks} of {self._ids[row]}"
         values = decode.read_mask(_open(held, name), name=name)
-        if values.shape != size:
-            raise DatasetError(
-                f"the mask {name} is {values.shape[1]} × {values.shape[0]} pixels, its picture {size[1]} × {size[0]}",
-                "draw masks at the picture's own size",
-            )
-        named = enumerate(sorted(self._config.mask_values.items()), start=1)
-        places = [(concept, i, values == value) for i, (value, concept) in named]
-        return [Region(concept, i, Mask(where)) for concept, i, where in places if where.any()]
+        fits(f"the mask {name}", (values.shape[0], values.shape[1]), "its picture", size, exif=self._config.exif)
+        return by_value(values, self._config.mask_values)
 
     def _of_boxes(self, boxes: Sequence[Any], row: int, size: Size, before: int) -> list[Region]:
         kinds = ["object"] * len(boxes) if self._kinds is None else [self._kind(k) for k in self._kinds[row] or ()]

@@ -10,9 +10,10 @@ import numpy as np
 
 from omnisae.concepts.annotations import Annotations
 from omnisae.errors import DatasetError, did_you_mean
-from omnisae.extract.dataset import Dataset, Example
+from omnisae.extract.dataset import Example
 from omnisae_vision import decode, folder, tables, world
-from omnisae_vision.attributes import Attributes, attributes
+from omnisae_vision.attributes import Attributes, Concepts, attributes
+from omnisae_vision.labelled import Labelled
 from omnisae_vision.masks import Masks, Regions
 from omnisae_vision.names import Names
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from omnisae_vision.plugin_datasets import FolderConfig, ImageFolderConfig
 
 
-class PictureFolder(Dataset):
+class PictureFolder(Labelled):
     """Pictures in folders, with a table of attributes where there is one. `load` gives PIL pictures in RGB.
 
     Concepts of whole pictures: `class=<folder>`, the columns of the attributes table (`column=word` for words).
@@ -40,7 +41,8 @@ class PictureFolder(Dataset):
         found = folder.find(self._home, classes=config.classes, beside=tuple(root / name for name in beside))
         self._ids = folder.ids(found)
         self._paths = [self._home / f.relative for f in found]
-        self._classes = [f.label for f in found]
+        labels = [f.label for f in found if f.label is not None]
+        self._classes = labels if len(labels) == len(found) else None
         self._names = Names(self._ids, [f.relative for f in found])
         self._root = root
         self._tables: list[Path] = []
@@ -68,35 +70,28 @@ class PictureFolder(Dataset):
         return fingerprint(settings, files, self._root)
 
     def annotations(self) -> Annotations:
-        labels = {f"class={name}": self._is(name) for name in self.classes()} | dict(self._attributes.concepts)
+        labels = self.concepts()
         if self._regions is None:
             return Annotations(self._ids, labels)
         return Annotations(self._ids, labels, self._regions.regions, self._regions.concepts)
 
-    def classes(self) -> list[str]:
-        """The classes in order; none where folders are not classes."""
-        return sorted({name for name in self._classes if name is not None})
+    @property
+    def classes(self) -> Sequence[str] | None:
+        """None where folders are not classes."""
+        return self._classes
 
-    def labels(self) -> Mapping[str, Sequence[str]]:
-        shown = dict(self._attributes.words)
-        return {"class": [str(name) for name in self._classes], **shown} if self.classes() else shown
+    @property
+    def attributes(self) -> Attributes:
+        return self._attributes
 
-    def groups(self, column: str) -> Sequence[str]:
-        known = {**self.labels(), **self._attributes.groups}
-        if column not in known:
-            raise DatasetError(
-                f"this dataset has no column {column!r} to group by", did_you_mean(column, self.group_columns())
-            )
-        return known[column]
-
-    def group_columns(self) -> Sequence[str]:
-        return [*self.labels(), *self._attributes.groups]
+    def concepts(self) -> Concepts:
+        """A folder is a class whatever it is called, also where its name is that of what is not known."""
+        found = self._classes or ()
+        classes = {f"class={name}": np.array(found) == name for name in sorted(set(found))}
+        return {name: is_it.astype(np.float64) for name, is_it in classes.items()} | dict(self._attributes.concepts)
 
     def notes(self) -> Sequence[str]:
         return self._regions.notes() if self._regions is not None else ()
-
-    def _is(self, name: str) -> np.ndarray:
-        return np.array([float(label == name) for label in self._classes])
 
     def _read_attributes(self) -> Attributes:
         config = self._config

@@ -84,7 +84,7 @@ class Masks:
         numbers = read_mask(path)
         self._check(path, row, (numbers.shape[0], numbers.shape[1]))
         if self._instances is None:
-            return list(_by_value(numbers, self._values))
+            return by_value(numbers, self._values)
         return list(_by_instance(numbers, self._instances.get(row, {}), path))
 
     def notes(self) -> Sequence[str]:
@@ -92,17 +92,26 @@ class Masks:
 
     def _check(self, path: Path, row: int, found: tuple[int, int]) -> None:
         wanted = size(self._pictures[row], exif=self._exif)
-        if found != wanted:
-            raise DatasetError(
-                f"the mask {path} is {found[1]} × {found[0]} pixels and its picture {self._pictures[row]} "
-                f"{wanted[1]} × {wanted[0]}",
-                "draw masks at the picture's own size"
-                + (
-                    ""
-                    if self._exif or found != wanted[::-1]
-                    else ", or set dataset.exif: true if they are drawn on turned pictures"
-                ),
-            )
+        fits(f"the mask {path}", found, f"its picture {self._pictures[row]}", wanted, exif=self._exif)
+
+
+def fits(what: str, found: tuple[int, int], beside: str, wanted: tuple[int, int], *, exif: bool) -> None:
+    """Raises DatasetError, which names both, where a mask has another size (height, width) than its picture."""
+    if found == wanted:
+        return
+    turned = found == wanted[::-1] and not exif
+    raise DatasetError(
+        f"{what} is {found[1]} × {found[0]} pixels and {beside} {wanted[1]} × {wanted[0]}",
+        "draw masks at the picture's own size"
+        + (", or set dataset.exif: true if they are drawn on turned pictures" if turned else ""),
+    )
+
+
+def by_value(numbers: Integer[np.ndarray, "y x"], values: Mapping[int, str]) -> list[Region]:
+    """The regions of a mask whose numbers mean the same in all masks: one instance a kind, those that are there."""
+    named = enumerate(sorted(values.items()), start=1)
+    places = [(concept, instance, numbers == value) for instance, (value, concept) in named]
+    return [Region(concept, instance, Mask(where)) for concept, instance, where in places if where.any()]
 
 
 def box_mask(
@@ -164,13 +173,6 @@ def _instances(table: Table, names: Names, id: str, masked: set[int]) -> dict[in
             f"{table.path}: {len(without)} pictures have lines but no mask, e.g. {without[0]!r}", stacklevel=2
         )
     return found
-
-
-def _by_value(numbers: Integer[np.ndarray, "y x"], values: Mapping[int, str]) -> Iterator[Region]:
-    for instance, (value, concept) in enumerate(sorted(values.items()), start=1):
-        where = numbers == value
-        if where.any():
-            yield Region(concept, instance, Mask(where))
 
 
 def _by_instance(

@@ -79,10 +79,15 @@ def _along(pixels: int, carried: Callable[[int], Bool[np.ndarray, " pixel"]], na
     seen = len(carried(pixels))
     if not len(whole):
         raise DatasetError(f"the model's input shows nothing of {name!r}", "take another image_size")
-    edges = np.unique(np.linspace(0, pixels, EDGES + 2).round().astype(int)[1:-1])
-    found = {int(edge): np.flatnonzero(carried(int(edge))) for edge in edges if 0 < edge < pixels}
+    found = _shown(carried, 0, pixels)
+    before = max((edge for edge, set_ in found.items() if not len(set_)), default=0)
+    beyond = min((edge for edge, set_ in found.items() if len(set_) == len(whole)), default=pixels)
+    if (before, beyond) != (0, pixels):  # cropped: a closer look at what is left, however little of a long picture
+        found |= _shown(carried, before, beyond)
     ends = [(edge, int(set_[-1]) + 1) for edge, set_ in found.items() if len(set_) and set_[-1] + 1 < seen]
-    if any(len(set_) and set_[0] > whole[0] for set_ in found.values()):
+    # A turned picture shows an edge along the other axis: on this one, every edge reaches all the way.
+    turned = bool(found) and all(len(set_) == len(whole) for set_ in found.values())
+    if turned or any(len(set_) and set_[0] > whole[0] for set_ in found.values()):
         raise DatasetError(
             f"the model's input shows {name!r} turned or mirrored",
             "places can be followed through resizing, cropping and padding",
@@ -92,6 +97,12 @@ def _along(pixels: int, carried: Callable[[int], Bool[np.ndarray, " pixel"]], na
     at, shown = np.array(ends, dtype=np.float64).T
     scale, offset = np.polyfit(at, shown, 1)
     return Along(float(scale), float(offset), pixels, seen)
+
+
+def _shown(carried: Callable[[int], Bool[np.ndarray, " pixel"]], low: int, high: int) -> dict[int, np.ndarray]:
+    """For edges between two others, which pixels of the model's input show something of what lies before them."""
+    edges = np.unique(np.linspace(low, high, EDGES + 2).round().astype(int)[1:-1])
+    return {int(edge): np.flatnonzero(carried(int(edge))) for edge in edges if low < edge < high}
 
 
 def _upper(height: int, width: int, edge: int) -> Mask:

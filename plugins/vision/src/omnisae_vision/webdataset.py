@@ -9,19 +9,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from omnisae.concepts.annotations import Annotations, Mask, Region
-from omnisae.errors import DatasetError, UnreadableExample, did_you_mean
-from omnisae.extract.dataset import Dataset, Example
+from omnisae.concepts.annotations import Annotations, Region
+from omnisae.errors import DatasetError, UnreadableExample
+from omnisae.extract.dataset import Example
 from omnisae_vision import decode, webdataset_fields
-from omnisae_vision.attributes import Attributes, one_hot
+from omnisae_vision.attributes import Attributes
 from omnisae_vision.image_folder import fingerprint
+from omnisae_vision.labelled import Labelled
+from omnisae_vision.masks import by_value, fits
 from omnisae_vision.plugin_datasets import WebDatasetConfig
 from omnisae_vision.webdataset_index import Sample, read
 
 _RANGE = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
 
 
-class WebDataset(Dataset):
+class WebDataset(Labelled):
     """Samples of local tar shards in the order of the shards: see WebDatasetConfig. Any of them is one seek away; no
     member that holds a pickle is ever opened."""
 
@@ -57,25 +59,13 @@ class WebDataset(Dataset):
         return fingerprint(settings, [shard.path for shard in self._shards], self._root)
 
     def annotations(self) -> Annotations:
-        classes = {} if self._classes is None else one_hot("class", self._classes)
-        labels = classes | dict(self._fields.concepts)
+        labels = self.concepts()
         if self._config.masks is None:
             return Annotations(self._ids, labels)
         return Annotations(self._ids, labels, self._regions, tuple(sorted(set(self._config.mask_values.values()))))
 
     def labels(self) -> Mapping[str, Sequence[str]]:
-        shown = {} if self._classes is None else {"class": self._classes}
-        texts = {} if self._texts is None else {"text": self._texts}
-        return {**shown, **self._fields.words, **texts}
-
-    def groups(self, column: str) -> Sequence[str]:
-        known = {**self.labels(), **self._fields.groups}
-        if column not in known:
-            raise DatasetError(f"this dataset has no column {column!r} to group by", did_you_mean(column, known))
-        return known[column]
-
-    def group_columns(self) -> Sequence[str]:
-        return [*self.labels(), *self._fields.groups]
+        return {**super().labels(), **({} if self._texts is None else {"text": self._texts})}
 
     def notes(self) -> Sequence[str]:
         said = [
@@ -93,14 +83,14 @@ class WebDataset(Dataset):
         return next((ending for ending in self._config.image if ending in sample.members), "")
 
     @cached_property
-    def _classes(self) -> list[str] | None:
+    def classes(self) -> list[str] | None:
         config = self._config
         return (
             None if config.label is None else webdataset_fields.classes(self._samples, config.label, config.class_names)
         )
 
     @cached_property
-    def _fields(self) -> Attributes:
+    def attributes(self) -> Attributes:
         config = self._config
         return webdataset_fields.fields(self._samples, self._ids, config.document, config.fields, config.group)
 
@@ -117,15 +107,10 @@ class WebDataset(Dataset):
             return None
         name = sample.what(ending)
         numbers = decode.read_mask(io.BytesIO(_bytes(sample, ending)), name=name)
-        width, height = self.load(row).input.size
-        if numbers.shape != (height, width):
-            raise DatasetError(
-                f"the mask {name} is {numbers.shape[1]} × {numbers.shape[0]} pixels and its picture {width} × {height}",
-                "draw masks at the picture's own size",
-            )
-        values = sorted(self._config.mask_values.items())
-        found = [(concept, i, numbers == value) for i, (value, concept) in enumerate(values, start=1)]
-        return [Region(concept, i, Mask(where)) for concept, i, where in found if where.any()]
+        of = self._picture(sample)
+        size = decode.size(io.BytesIO(_bytes(sample, of)), exif=self._config.exif, name=sample.what(of))
+        fits(f"the mask {name}", (numbers.shape[0], numbers.shape[1]), "its picture", size, exif=self._config.exif)
+        return by_value(numbers, self._config.mask_values)
 
 
 def _bytes(sample: Sample, ending: str) -> bytes:
