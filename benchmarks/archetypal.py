@@ -35,23 +35,24 @@ def main() -> None:
 
 def stability(x: Tensor, held_out: Tensor, truth: Tensor, options: argparse.Namespace) -> None:
     """Seeds differ in their draws and batches, and either start from one sample, as those of a run do and as in the
-    paper, so that they have their points in common, or each from a sample of its own.
+    paper, so that they have their points in common, or each from a sample of its own. Of each: the mean over pairs of
+    seeds, and the lowest and highest pair.
     """
-    print(f"{'decoder':46}{'one sample':>11}{'own samples':>12}{'EV':>8}{'truth':>8}{'dead':>8}{'tokens/s':>10}")
+    print(f"{'decoder':36}{'one sample':>21}{'own samples':>21}{'EV':>8}{'truth':>8}{'dead':>8}{'tokens/s':>10}")
     for name, (config, like) in _decoders(options).items():
         started = time.perf_counter()
         own = [train(config, x, seed, options, like) for seed in range(options.seeds)]
         rate = options.seeds * options.steps * options.batch / (time.perf_counter() - started)
         common = own[:1] + [train(config, x, seed, options, like, drawn=0) for seed in range(1, options.seeds)]
-        agreement = [_mean([matched(a, b, held_out) for a, b in combinations(made, 2)]) for made in (common, own)]
+        agreement = [[matched(a, b, held_out) for a, b in combinations(made, 2)] for made in (common, own)]
         codes = [autoencoder.encode(held_out) for autoencoder in own]
         figures = (
             _mean([explained(a, held_out, c) for a, c in zip(own, codes, strict=True)]),
             _mean([mean_max_cosine(truth, a.decoder_rows()) for a in own]),
             _mean([1 - len(c.latents.unique()) / c.width for c in codes]),
         )
-        shown = f"{agreement[0]:11.3f}{agreement[1]:12.3f}{figures[0]:8.3f}{figures[1]:8.3f}{figures[2]:8.1%}"
-        print(f"{name:46}{shown}{rate:10,.0f}", flush=True)
+        pairs = "".join(f"{_mean(each):.3f} ({min(each):.3f}–{max(each):.3f})".rjust(21) for each in agreement)
+        print(f"{name:36}{pairs}{figures[0]:8.3f}{figures[1]:8.3f}{figures[2]:8.1%}{rate:10,.0f}", flush=True)
 
 
 def _decoders(options: argparse.Namespace) -> dict[str, tuple[AutoencoderConfig, AutoencoderConfig | None]]:
