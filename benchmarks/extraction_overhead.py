@@ -147,7 +147,7 @@ def photographs(folder: Path, count: int) -> Dataset:
     from omnisae_vision.plugin_datasets import ImageFolderConfig
 
     folder.mkdir(parents=True)
-    for i, picture in enumerate(_pictures(count)):
+    for i, picture in enumerate(pictures(count)):
         picture.save(folder / f"{i:06}.jpg", quality=90)
     return ImageFolderConfig(root=str(folder)).build()
 
@@ -160,7 +160,8 @@ def build(options: argparse.Namespace, dataset: Dataset) -> ModuleExtractor:
     return TimmExtractor(TimmConfig(model=options.model, batch_size=options.batch_size, device=options.device), dataset)
 
 
-def _pictures(count: int) -> Iterator[Image.Image]:
+def pictures(count: int) -> Iterator[Image.Image]:
+    """Pictures of 500 × 375, smooth as photographs are."""
     draw = np.random.default_rng(0)
     for _ in range(count):
         coarse = draw.integers(0, 256, (24, 32, 3), dtype=np.uint8)
