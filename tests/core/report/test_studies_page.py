@@ -67,6 +67,7 @@ class Failing(Study):
 class Config:
     def __init__(self, study: type[Study]) -> None:
         self.type, self.build = f"test.{study.__name__.lower()}", study
+        self.name = ""
 
 
 def reported(world: ModuleType, folder: Path, *, signed: bool = False) -> Path:
