@@ -24,7 +24,7 @@ def trained(x: Tensor, k: int, latents: int, train: Any, seed: int = 0, **parts:
     )
     autoencoder = Autoencoder(config, x.shape[1], seed)
     autoencoder.initialise(x[4096 * seed :][:4096])
-    return train(autoencoder, x, steps=500, batch=512, lr=3e-3)
+    return train(autoencoder, x, steps=250, batch=512, lr=3e-3)
 
 
 def explained(autoencoder: Autoencoder, x: Tensor, k: int) -> float:
