@@ -30,7 +30,9 @@ class CropsConfig(VisualizerConfig):
 
     type: Literal["vision.crops"] = "vision.crops"
     crops: int = Field(12, gt=0, description="crops that are drawn, the strongest first")
-    context: int = Field(1, ge=0, description="patches shown on every side of the active one")
+    context: int | None = Field(
+        None, ge=0, description="patches shown on every side of the active one; none: an eighth of the picture's"
+    )
     each: int = Field(2, gt=0, description="crops of one picture at most; they do not overlap")
 
     def build(self) -> "Visualizer":

@@ -58,10 +58,12 @@ def cells(values: Float[np.ndarray, "y x"], ceiling: float) -> str:
     steps = np.round(np.minimum(values[rows, columns] / max(ceiling, 1e-30), 1.0) * STEPS).astype(int)
     for y, x, step in zip(rows.tolist(), columns.tolist(), steps.tolist(), strict=True):
         by_step[step].append(f"M{x} {y}h1v1h-1z")
-    return "".join(
+    # Crisp edges: else light shines through between cells of one pixel or two.
+    paths = "".join(
         f'<path d="{"".join(drawn)}" style="fill:{shade(step)};fill-opacity:{COVER}"/>'
         for step, drawn in sorted(by_step.items())
     )
+    return f'<g shape-rendering="crispEdges">{paths}</g>' if paths else ""
 
 
 @cache

@@ -41,7 +41,7 @@ class Patch:
 class Crops(Sheet):
     """The most active patches among the pictures on the latent's page, each within what is around it."""
 
-    def __init__(self, crops: int, context: int, each: int) -> None:
+    def __init__(self, crops: int, context: int | None, each: int) -> None:
         super().__init__(crops)
         self.crops, self.context, self.each = crops, context, each
 
@@ -62,9 +62,10 @@ class Crops(Sheet):
             parts += self._crop(patch, x, y, side, view.ceiling, f"{where}: {short(patch.value)}")
             said.append(f"{where} {short(patch.value)}")
         pictures = len({patch.row for patch in picked})
+        around = self._around(picked[0].shape)
         caption = (
             f"The {whole(len(picked))} most active patches of {plural(pictures, 'picture')} on this page, select and "
-            f"test, at most {self.each} of one; framed, with {plural(self.context, 'patch', 'patches')} around. "
+            f"test, at most {self.each} of one; framed, with {plural(around, 'patch', 'patches')} around. "
             f"Chips: the latent's one scale, 0 to {short(view.ceiling)}."
         )
         alt = f"Crops of {plural(len(picked), 'patch', 'patches')}: {'; '.join(said)}"
@@ -72,7 +73,7 @@ class Crops(Sheet):
         return Figure("text/html", svg.drawing(WIDTH, total, parts, alt=alt), caption, alt, self.title())
 
     def _crop(self, patch: Patch, x: float, y: float, side: float, ceiling: float, tip: str) -> list[str]:
-        top, left, tall, wide = patch.window(self.context)
+        top, left, tall, wide = patch.window(self._around(patch.shape))
         rows, columns = patch.shape
         # One token is as wide and high in the crop as in the picture.
         token = (patch.frame.width / columns, patch.frame.height / rows)
@@ -93,14 +94,19 @@ class Crops(Sheet):
             svg.text(x + side / 2 - 10, y + side + 13, short(patch.value)),
         ]
 
+    def _around(self, shape: tuple[int, ...]) -> int:
+        """The patches on every side: as asked for, else by how fine the grid is, so that crops show something."""
+        return self.context if self.context is not None else max(1, round(min(shape) / 8))
+
     def _pick(self, values: Float[np.ndarray, "y x"], row: int, frame: Frame) -> list[Patch]:
         """The strongest patches of a picture whose crops do not overlap."""
         found: list[Patch] = []
+        context = self._around(values.shape)
         order = np.argsort(-values, axis=None, kind="stable")[: int((values > 0).sum())]
         for at in order.tolist():
             y, x = divmod(at, values.shape[1])
             patch = Patch(row, frame, y, x, (values.shape[0], values.shape[1]), float(values[y, x]))
-            if all(_apart(patch.window(self.context), other.window(self.context)) for other in found):
+            if all(_apart(patch.window(context), other.window(context)) for other in found):
                 found.append(patch)
             if len(found) == self.each:
                 break

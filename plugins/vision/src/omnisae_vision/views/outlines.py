@@ -1,11 +1,12 @@
 """Lines of one level through a map of values (marching squares, Lorensen & Cline 1987 in the plane)."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-FINE = 96
+FINE = 80
 """Longest side of the map through which outlines are drawn."""
 TOP, RIGHT, BOTTOM, LEFT = range(4)
 
@@ -103,6 +104,7 @@ def _corners(line: Line) -> Line:
     return line[bends] if bends.sum() > 2 else line
 
 
+@lru_cache(maxsize=64)
 def _weights(pixels: int, tokens: int) -> Float[np.ndarray, "pixel token"]:
     place = np.clip((np.arange(pixels) + 0.5) * tokens / pixels - 0.5, 0, tokens - 1)
     return np.asarray(np.maximum(0.0, 1.0 - np.abs(place[:, None] - np.arange(tokens)[None, :])))
