@@ -85,22 +85,28 @@ class _Pictures(TorchDataset[tuple[int, Picture | None, str]]):
             return row, None, error.problem
         if pixels is None:
             return row, None, ""
-        data, suffix, (width, height) = encode(pixels)
-        src = f"figures/{row // _FOLDER}/{row}.{suffix}"
-        (self.folder / src).write_bytes(data)
-        return row, Picture(src, width, height), ""
+        picture = place(row, pixels.shape[0], pixels.shape[1])
+        (self.folder / picture.src).write_bytes(encode(pixels, picture))
+        return row, picture, ""
 
 
-def encode(pixels: UInt8[np.ndarray, "y x 3"]) -> tuple[bytes, str, tuple[int, int]]:
-    """A picture as the bytes of a file, its suffix, and its width and height: PNG where it is small, JPEG otherwise, at
-    most SIDE pixels along a side."""
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    if max(picture.size) > SIDE:
-        scale = SIDE / max(picture.size)
-        picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
+def place(row: int, height: int, width: int) -> Picture:
+    """Where the picture of an example is written that has so many pixels, and how large: PNG where it is small, JPEG
+    otherwise, at most SIDE pixels along a side."""
+    shrink = max(max(height, width) / SIDE, 1.0)
+    small = max(1, round(width / shrink)), max(1, round(height / shrink))
+    suffix = "png" if max(small) <= _SHARP else "jpg"
+    return Picture(f"figures/{row // _FOLDER}/{row}.{suffix}", *small)
+
+
+def encode(pixels: UInt8[np.ndarray, "y x 3"], picture: Picture) -> bytes:
+    """A picture as the bytes of its file."""
+    drawn = Image.fromarray(np.ascontiguousarray(pixels))
+    if drawn.size != (picture.width, picture.height):
+        drawn = drawn.resize((picture.width, picture.height))
     out = io.BytesIO()
-    if max(picture.size) <= _SHARP:
-        picture.save(out, "PNG", compress_level=6)
-        return out.getvalue(), "png", picture.size
-    picture.save(out, "JPEG", quality=82)
-    return out.getvalue(), "jpg", picture.size
+    if picture.src.endswith(".png"):
+        drawn.save(out, "PNG", compress_level=6)
+    else:
+        drawn.save(out, "JPEG", quality=82)
+    return out.getvalue()

@@ -307,3 +307,13 @@ def test_without_the_library_the_user_is_told(monkeypatch, saved):
     with pytest.raises(PluginError, match="needs the package datasets") as caught:
         build(saved)
     assert "omnisae-vision[hub]" in caught.value.remedy
+
+
+@pytest.mark.parametrize("where", ["https://example.org/a.parquet", "hf://datasets/owner/name/a.parquet"])
+def test_a_folder_whose_readme_names_data_elsewhere_fetches_nothing(tmp_path, where):
+    (tmp_path / "README.md").write_text(
+        f"---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: {where}\n---\n"
+    )
+    picture(0).save(tmp_path / "a.png")
+    with pytest.raises(DatasetError, match=rf"README.md says that data lie at {where}, and nothing is fetched"):
+        HubDatasetConfig(path=str(tmp_path), cache=str(tmp_path / "cache")).build()

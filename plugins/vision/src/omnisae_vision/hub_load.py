@@ -1,13 +1,19 @@
 """Finding a Hugging Face dataset: saved on disk, parquet, a folder of pictures, or on the hub where it is named."""
 
 import glob
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from omnisae.errors import DatasetError, PluginError, did_you_mean
 from omnisae_vision.plugin_datasets import HubDatasetConfig
+
+CARDS = ("README.md", ".huggingface.yaml")
+"""Files in which a folder may say where its data lie."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ def _local(library: Any, config: HubDatasetConfig) -> tuple[Any, list[Path]]:
     if any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
         return library.load_from_disk(str(path)), _below(path)
     if path.is_dir():
+        _refuse_elsewhere(path)
         return library.load_dataset(str(path.resolve()), cache_dir=config.cache), _below(path)
     files = sorted(Path(one) for one in glob.glob(str(path), recursive=True))
     if not files:
@@ -54,6 +61,33 @@ def _local(library: Any, config: HubDatasetConfig) -> tuple[Any, list[Path]]:
         raise DatasetError(f"dataset.path: {files[0]} is no .parquet file", "name a folder, or .parquet files")
     named = {"train": [str(one.resolve()) for one in files]}
     return library.load_dataset("parquet", data_files=named, cache_dir=config.cache), files
+
+
+def _refuse_elsewhere(folder: Path) -> None:
+    """The library would fetch what a folder's README (or YAML) names, wherever that is. Raises DatasetError."""
+    for name in CARDS:
+        try:
+            text = (folder / name).read_text(encoding="utf-8")
+            front = _FRONT.match(text)
+            held = yaml.safe_load(front[1] if front else text)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue  # not there, or prose
+        found = [word for word in _words(held.get("configs")) if "://" in word] if isinstance(held, dict) else []
+        if found:
+            raise DatasetError(
+                f"dataset.path: {folder / name} says that data lie at {found[0]}, and nothing is fetched for a dataset "
+                "on this machine",
+                "take it out of the file's `configs`, or name a dataset on the hub as hf-hub:owner/name",
+            )
+
+
+def _words(held: Any) -> Iterator[str]:
+    """All texts in nested lists and mappings."""
+    if isinstance(held, str):
+        yield held
+    elif isinstance(held, (list, Mapping)):
+        for one in held.values() if isinstance(held, Mapping) else held:
+            yield from _words(one)
 
 
 def _remote(library: Any, config: HubDatasetConfig) -> Any:

@@ -1,18 +1,14 @@
 """Where a report keeps the plain picture of an example, so that drawings may lay lines over it without a copy."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from omnisae.errors import UnreadableExample
-from omnisae.report.shelf import encode
+from omnisae.report.shelf import place
 from omnisae.report.visualizer import LatentView
 from omnisae.report.visualizers.once import Once
 from omnisae.report.words import esc
-
-FOLDER = 1000
-"""Pictures in one folder of a report's `figures`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +55,5 @@ class Frames:
             if pixels is None:
                 return None
             size = pixels.shape[:2]
-        suffix, (width, height) = _written(int(size[0]), int(size[1]))
-        return Frame(f"figures/{row // FOLDER}/{row}.{suffix}", width, height)
-
-
-@lru_cache(maxsize=64)
-def _written(height: int, width: int) -> tuple[str, tuple[int, int]]:
-    """How the report writes a picture of this size: the file's suffix, and its width and height there."""
-    _, suffix, size = encode(np.zeros((height, width, 3), dtype=np.uint8))
-    return suffix, size
+        picture = place(row, int(size[0]), int(size[1]))
+        return Frame(picture.src, picture.width, picture.height)
