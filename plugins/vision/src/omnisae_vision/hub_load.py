@@ -13,7 +13,9 @@ from omnisae.errors import DatasetError, PluginError, did_you_mean
 from omnisae_vision.plugin_datasets import HubDatasetConfig
 
 CARDS = ("README.md", ".huggingface.yaml")
-"""Files in which a folder may say where its data lie."""
+"""Files in which a folder may say, in YAML, where its data lie."""
+_FRONT = re.compile(r"\s*---[\r\n]+([\S\s]*?)[\r\n]+---")
+"""The YAML at the head of a README."""
 
 
 @dataclass(frozen=True)
