@@ -113,7 +113,7 @@ def test_on_to_and_add(sae, model, x):
 
 
 @given(grids, st.sampled_from([{"by": 1.0}, {"add": 0.0}, {"by": 0.0}]), st.booleans())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_no_op_keeps_every_bit(sae, model, x, grid, how, outside):
     if how == {"by": 0.0}:
         grid = np.full(GRID, outside)  # no token at all
@@ -122,7 +122,7 @@ def test_a_no_op_keeps_every_bit(sae, model, x, grid, how, outside):
 
 
 @given(grids, st.integers(0, planted.WIDTH - 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_inside_and_outside_make_up_everywhere(sae, model, x, grid, latent):
     plain = model(x)
     inside = edited(sae, model, x, latent, grid) - plain
