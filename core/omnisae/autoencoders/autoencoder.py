@@ -168,8 +168,8 @@ class Autoencoder(nn.Module):
         if self.dictionary is None:
             self.decoder.copy_(towards_data(self.decoder, centred, DATA_SHARE, self.seed, self.latents, self.held))
         else:
-            alike = like is not None and like.config.decoder == self.config.decoder
-            self.dictionary.start(centred, self.seed, like.dictionary if like is not None and alike else None)
+            same = like is not None and like.config.decoder == self.config.decoder
+            self.dictionary.start(centred, self.seed, like.dictionary if like and same else None)
             self.decoder.copy_(self._rows())
         self._tie(centred[:START_ROWS])
 
