@@ -263,7 +263,7 @@ def rows():
 
 
 @pytest.mark.parametrize(
-    ("library", "model", "paths"), rows(), ids=lambda value: value if isinstance(value, str) else ""
+    ("library", "model", "paths"), list(rows()), ids=lambda value: value if isinstance(value, str) else ""
 )
 def test_the_documented_paths_are_there(folder, library, model, paths):
     if library != "timm":
