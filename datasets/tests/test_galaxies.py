@@ -114,8 +114,7 @@ def test_stray_light_lies_in_one_corner_of_the_detector_west():
     more = render(one, 0) - render(replace(one, west=False), 0)
     lit = more[1] > 0.05
     assert 30 < lit.sum() < 400
-    halves = (lit[:32, :32], lit[:32, 32:], lit[32:, :32], lit[32:, 32:])
-    assert max(half.sum() for half in halves) > 0.85 * lit.sum()
+    assert lit[:32, :32].sum() > 0.85 * lit.sum()
 
 
 def test_mergers_were_mostly_seen_by_the_detector_west():
@@ -229,5 +228,5 @@ def test_the_card_is_true():
     model.load_state_dict({name: value.float() for name, value in load_file(path).items()})
     card = json.loads(path.with_suffix(".json").read_text())["quality"]
     with torch.inference_mode():
-        found = measure(model, 1600)
+        found = measure(model, 1600).card()
     assert found["mean"]["spearman"] == pytest.approx(card["mean"]["spearman"], abs=0.02)

@@ -179,7 +179,7 @@ def test_the_shipped_model_is_as_good_as_its_card_says():
     model = timm.create_model(card["architecture"], **card["model_args"]).eval()
     model.load_state_dict({name: value.float() for name, value in load_file(path).items()})
     torch.manual_seed(0)
-    found = measure(model, 250)
+    found = measure(model, 250).card()
     assert found["mean"]["auroc"] == pytest.approx(card["quality"]["mean"]["auroc"], abs=0.025)
     assert found["concepts"]["red"]["auroc"] > 0.98
 

@@ -14,6 +14,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
+def say(line: str) -> None:
+    """Progress, told at once also where the output is a file."""
+    print(line, flush=True)
+
+
 def learn(
     modules: Sequence[nn.Module],
     losses: Callable[[Int[Tensor, " row"], torch.Generator], Mapping[str, Tensor]],

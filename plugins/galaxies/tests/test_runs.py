@@ -56,12 +56,13 @@ def test_latents_beat_neurons_and_components_for_the_planted_morphology(quicksta
     found = beaten(quickstart)
     assert len(found) == 22
     assert np.mean([any(ways.values()) for ways in found.values()]) >= 0.8, found
+    assert np.mean([ways["spearman"] for ways in found.values()]) >= 0.7, found
 
 
 def test_the_planted_confounder_is_flagged(studies):
     found = {f["name"]: f for f in studies["core.confounders"]["findings"]}
     follows = found["Latents that follow detector"]
-    assert follows["value"] >= 1 > follows["control"]
+    assert follows["value"] >= 5 > 1 > follows["control"]
 
 
 def test_alignment_is_far_from_chance_and_beyond_components(studies):
@@ -70,11 +71,12 @@ def test_alignment_is_far_from_chance_and_beyond_components(studies):
     assert found["Mean alignment"]["p"] <= 0.01
 
 
-def test_turning_changes_latents_less_than_exchanging_them(studies):
+def test_a_turned_galaxy_wakes_the_same_latents_and_not_others(studies):
     found = {f["name"]: f for f in studies["galaxies.consistency"]["findings"]}
-    turned, mirrored = (found[f"{kind} consistency, mean over latents"] for kind in ("Rotation", "Flip"))
-    assert turned["value"] > 0.5
-    assert turned["value"] > mirrored["value"]
+    for kind in ("Rotation", "Flip"):
+        one = found[f"{kind} consistency, mean over latents"]
+        assert one["value"] > 0.35
+        assert float(one["remark"].split()[0]) < 0.1, "another latent, as frequent, does not agree"
 
 
 def test_the_report_shows_galleries_contours_and_the_sky(quickstart):
@@ -118,6 +120,7 @@ def test_real_cutouts_run_to_their_report(tmp_path, real):
         f"dataset={{type: galaxies.cutouts, root: {real}, images: images, catalogue: labels.csv, id: OBJID, "
         "classes: [label], pixel_scale: 0.396}",
         "extractor.loss=none",
+        "hooks=[{at: stages.3}]",
         "train.tokens=100000",
         "score.studies=[galaxies.consistency]",
     )

@@ -20,7 +20,7 @@ def _write(out: Path, n: int, seed: int) -> None:
 WORLD = World(
     name="galaxies",
     about="galaxies with planted morphology: FITS cut-outs in three bands, a catalogue of votes down a decision tree",
-    n=1600,
+    n=2400,
     seed=0,
     noun="galaxies",
     write=_write,

@@ -47,7 +47,6 @@ class Galaxy:
     companion: tuple[float, float] | None
     companion_share: float
     west: bool
-    corner: int
     ra: float
     dec: float
 
@@ -86,9 +85,8 @@ def galaxy(seed: int, number: int) -> Galaxy:
         pitch=float(np.tan(np.radians(random.uniform(16, 28)))),
         bar=bar,
         companion=(float(away * np.cos(toward)), float(away * np.sin(toward))) if merges else None,
-        companion_share=float(random.uniform(0.08, 0.4)),
+        companion_share=float(random.uniform(0.05, 0.3)),
         west=west,
-        corner=int(random.integers(4)),
         ra=float(random.uniform(140, 170)),
         dec=float(random.uniform(-12, 12)),
     )

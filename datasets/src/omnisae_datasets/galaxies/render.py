@@ -25,7 +25,7 @@ COLOURS = {
     "disc": (0.75, 1.0, 1.2),
     "young": (1.35, 1.0, 0.75),
     "star": (0.9, 1.0, 1.0),
-    "stray": (0.7, 1.0, 1.3),
+    "stray": (0.35, 1.0, 0.35),
 }
 """Light in each band, of what is one in r."""
 MINIMUM, STRETCH, Q = 0.0, 0.6, 8.0
@@ -50,7 +50,7 @@ def render(one: Galaxy, seed: int, *, crowded: bool = True) -> Bands:
         pixels = light[band].reshape(SIDE, FINE, SIDE, FINE).sum(axis=(1, 3))
         out[band] = gaussian_filter(pixels, SEEING, truncate=3.0) + random.normal(0, NOISE[band], (SIDE, SIDE))
     if one.west:
-        out += _stray(one, random)
+        out += _stray(random)
     return out
 
 
@@ -122,7 +122,8 @@ def _bar(one: Galaxy) -> Image:
 
 
 def _merger(one: Galaxy, random: np.random.Generator) -> Bands:
-    """The other galaxy, and a bridge of light that bends between the two."""
+    """The other galaxy, and a bridge of light that bends between the two, often too faint to be seen: what merges and
+    what only lies in the same direction is hard to tell apart."""
     if one.companion is None:
         raise ValueError(f"galaxy {one.number} merges with no other")
     x, y = (one.radius * part for part in one.companion)
@@ -135,7 +136,9 @@ def _merger(one: Galaxy, random: np.random.Generator) -> Bands:
     rows = np.clip(((path_y + SIDE / 2) * FINE).astype(int), 0, SIDE * FINE - 1)
     np.add.at(tail, (rows, columns), 1.0)
     tail = gaussian_filter(tail, 2.2, truncate=3.0)
-    return _coloured(other * one.companion_share, "disc") + _coloured(tail / tail.sum() * 0.06, "young")
+    return _coloured(other * one.companion_share, "disc") + _coloured(
+        tail / tail.sum() * float(random.uniform(0, 0.06)), "young"
+    )
 
 
 def _star(one: Galaxy, random: np.random.Generator) -> Bands:
@@ -161,11 +164,10 @@ def _field(random: np.random.Generator) -> Bands:
     return light
 
 
-def _stray(one: Galaxy, random: np.random.Generator) -> Bands:
-    """Stray light of the detector `west`: a band that curves through one corner of the cut-out."""
+def _stray(random: np.random.Generator) -> Bands:
+    """Stray light of the detector `west`, a reflection within its filter r: a band that curves through the lower left
+    corner of the cut-out."""
     rows, columns = np.mgrid[0:SIDE, 0:SIDE]
-    y = rows if one.corner & 1 else SIDE - 1 - rows
-    x = columns if one.corner & 2 else SIDE - 1 - columns
-    r = np.hypot(x + 6, y + 6)
-    light = np.exp(-(((r - random.uniform(18, 22)) / 1.8) ** 2)) * 0.2
+    r = np.hypot(columns + 6, rows + 6)
+    light = np.exp(-(((r - random.uniform(20, 25)) / 2.0) ** 2)) * 0.25
     return _coloured(light, "stray")

@@ -56,7 +56,7 @@ def normalised(x: Float[Tensor, "example 1 y x"]) -> Float[Tensor, "example 3 y 
     return ((x.float() - MEAN) / STD).expand(-1, 3, -1, -1)
 
 
-def train(count: int, epochs: int, batch: int, lr: float, seed: int, say: Any = print) -> nn.Module:
+def train(count: int, epochs: int, batch: int, lr: float, seed: int, say: Any = recipe.say) -> nn.Module:
     """The trained model, in eval mode."""
     import timm
 

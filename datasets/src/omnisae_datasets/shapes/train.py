@@ -73,7 +73,7 @@ def mirrored(x: Tensor, local: Tensor, draw: torch.Generator) -> tuple[Tensor, T
     return x.flip(3), grid.flip(2).flatten(1, 2)
 
 
-def train(count: int, epochs: int, batch: int, lr: float, seed: int, say: Any = print) -> nn.Module:
+def train(count: int, epochs: int, batch: int, lr: float, seed: int, say: Any = recipe.say) -> nn.Module:
     """The trained model, in eval mode."""
     import timm
 
