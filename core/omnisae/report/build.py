@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import BaseModel
 
-from omnisae.config import RunConfig
+from omnisae.config import AutoencoderConfig, RunConfig
 from omnisae.extract.dataset import Dataset
 from omnisae.extract.extractor import Extractor
 from omnisae.extract.split import NAMES
@@ -127,20 +127,26 @@ def _margins(claims: Mapping[int, Sequence[Claim]], lists: int) -> Float[np.ndar
     return margins
 
 
-def _model(extractor: BaseModel) -> str:
-    """The extractor's type and what the config sets of it; of a path only the last part."""
-    given = extractor.model_dump(mode="json", exclude_unset=True, exclude={"type"})
+def _named(component: BaseModel) -> str:
+    """A component's type and what the config sets of it; of a path only the last part."""
+    given = component.model_dump(mode="json", exclude_unset=True, exclude={"type"})
     words = [f"{name} {str(value).rpartition('/')[2]}" for name, value in given.items()]
-    return ", ".join([str(extractor.model_dump()["type"]), *words])
+    return ", ".join([str(component.model_dump()["type"]), *words])
+
+
+def _parts(autoencoder: AutoencoderConfig) -> list[str]:
+    """Its activation rule, and the other parts that the config sets."""
+    others = [getattr(autoencoder, name) for name in ("decoder", "nesting") if name in autoencoder.model_fields_set]
+    return [_named(part) for part in (autoencoder.activation, *others) if part is not None]
 
 
 def _made(config: RunConfig, facts: Facts, latents: Latents) -> list[tuple[str, str]]:
     """How the run was made, for the foot of the overview."""
     made = [
         ("Dataset", f"{config.dataset.type}, {plural(len(latents.dataset), 'example')}"),
-        ("Model", _model(config.extractor)),
+        ("Model", _named(config.extractor)),
         ("Hook point", f"{latents.hook.name}, {latents.hook.width} values a token, axes {_axes(latents.hook)}"),
-        ("Autoencoder", f"{plural(latents.postings.latents, 'latent')}, {config.autoencoder.activation.type}"),
+        ("Autoencoder", "; ".join([plural(latents.postings.latents, "latent"), *_parts(config.autoencoder)])),
         ("Split", f"by {config.score.split.by}"),
     ]
     agreement = facts.metrics.get("seed_agreement")

@@ -81,7 +81,7 @@ RANDOM = {
 SMALL = [
     "extractor.device=cpu", "extractor.batch_size=4", "train.tokens=2_000", "train.batch=256", "autoencoder.latents=64",
     "autoencoder.activation.k=8", "autoencoder.auxk=null", "autoencoder.nesting=null", "train.sweep={}",
-    "report.examples=2",
+    "score.effects=1", "report.latents=4", "report.examples=2",
 ]  # fmt: skip
 
 

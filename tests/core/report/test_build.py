@@ -280,3 +280,14 @@ def test_a_damaged_file_is_named(world, tmp_path):
     (tmp_path / "concepts.parquet").write_bytes(b"PAR1nonsense")
     with pytest.raises(RunError, match=r"concepts\.parquet is not a Parquet table"):
         build(*made.parts())
+
+
+def test_the_foot_names_the_parts_that_the_config_sets() -> None:
+    from omnisae.autoencoders.configs import ArchetypalConfig, TopKConfig
+    from omnisae.config import AutoencoderConfig
+    from omnisae.report.build import _parts
+
+    plain = AutoencoderConfig(latents=8, activation=TopKConfig(k=2))
+    assert _parts(plain) == ["core.topk, k 2"]
+    mixed = AutoencoderConfig(latents=8, activation=TopKConfig(k=2), decoder=ArchetypalConfig(points=16))
+    assert _parts(mixed) == ["core.topk, k 2", "core.archetypal, points 16"]

@@ -184,7 +184,7 @@ def config(**report: Any) -> RunConfig:
         score=SimpleNamespace(controls=ControlsConfig(), split=SimpleNamespace(by="example")),
         dataset=SimpleNamespace(type="test.discs"),
         extractor=Component(type="test.viewer"),
-        autoencoder=SimpleNamespace(latents=0, activation=SimpleNamespace(type="core.topk")),
+        autoencoder=SimpleNamespace(latents=0, activation=Component(type="core.topk"), model_fields_set=set()),
     )
 
 

@@ -154,9 +154,12 @@ def _heated(
 ) -> UInt8[np.ndarray, "y x 3"]:
     """Heat laid over grey, more of it where the latent is stronger; silent places stay as they are."""
     share = np.clip(heat / ceiling, 0, 1) if ceiling > 0 else np.zeros_like(heat)
-    paint = table()[(share * 255).round().astype(int)].astype(np.float64)
-    cover = (STRONGEST * np.sqrt(share))[..., None]
-    return np.round(picture * (1 - cover) + paint * cover).astype(np.uint8)
+    lit = np.nonzero(share)
+    paint = table()[(share[lit] * 255).round().astype(int)].astype(np.float64)
+    cover = (STRONGEST * np.sqrt(share[lit]))[..., None]
+    out = picture.copy()
+    out[lit] = np.round(picture[lit] * (1 - cover) + paint * cover).astype(np.uint8)
+    return out
 
 
 def _outline(mask: Bool[np.ndarray, "y x"], size: tuple[int, int]) -> Box | None:

@@ -79,18 +79,18 @@ def lit(picture: Picture, threshold: float) -> Bool[np.ndarray, "y x"]:
 
 def areas(picture: Picture, threshold: float, least: int) -> list[Area]:
     """The connected lit areas of at least so many pixels, the brightest first."""
-    from scipy.ndimage import find_objects, label, maximum_position
+    from scipy.ndimage import find_objects, label
 
     labelled, count = label(lit(picture, threshold), structure=np.ones((3, 3)))
     sizes = np.bincount(labelled.ravel(), minlength=count + 1)
-    chosen = [number for number in range(1, count + 1) if sizes[number] >= least]
-    if not chosen:
-        return []
-    slices, peaks = find_objects(labelled), maximum_position(picture, labelled, chosen)
-    found = []
-    for number, peak in zip(chosen, peaks, strict=True):
+    slices, found = find_objects(labelled), []
+    for number in range(1, count + 1):
+        if sizes[number] < least:
+            continue
         y, x = slices[number - 1]
-        at = (int(peak[0]), int(peak[1]))
+        inside = np.where(labelled[y, x] == number, picture[y, x], -np.inf)
+        down, across = np.unravel_index(int(inside.argmax()), inside.shape)
+        at = (y.start + int(down), x.start + int(across))
         found.append(Area(x.start, y.start, x.stop, y.stop, at, float(picture[at])))
     return sorted(found, key=lambda area: -area.value)
 
