@@ -127,6 +127,25 @@ def halved(model: nn.Module) -> dict[str, Tensor]:
     return halves
 
 
+def about(
+    name: str,
+    base: str,
+    arguments: dict[str, Any],
+    prepare: dict[str, Any],
+    size: tuple[int, int],
+    labels: Sequence[str],
+) -> dict[str, Any]:
+    """What the metadata tells of a timm model: its architecture and arguments, how pictures are prepared at their size
+    (height, width), and the names of its outputs."""
+    return {
+        "name": name,
+        "architecture": base,
+        "model_args": arguments,
+        "pretrained_cfg": {**prepare, "input_size": [3, *size], "num_classes": len(labels)},
+        "label_names": list(labels),
+    }
+
+
 def save(
     out: Path, about: dict[str, Any], tensors: dict[str, Tensor], recipe: dict[str, Any], quality: Quality, intro: str
 ) -> None:

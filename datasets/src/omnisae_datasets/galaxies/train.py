@@ -138,13 +138,7 @@ def main() -> None:
     }
     tensors = recipe.halved(model)
     measured = measure(model)
-    about = {
-        "name": NAME,
-        "architecture": BASE,
-        "model_args": ARGUMENTS,
-        "pretrained_cfg": {**PREPARE, "input_size": [3, SIDE, SIDE], "num_classes": len(ANSWERS)},
-        "label_names": list(ANSWERS),
-    }
+    about = recipe.described(NAME, BASE, ARGUMENTS, PREPARE, (SIDE, SIDE), ANSWERS)
     count = sum(value.numel() for value in tensors.values())
     intro = (
         f"A thin timm `ConvNeXt` ({count:,} weights, stored in fp16), of the kind of zoobot's encoders, which predicts "

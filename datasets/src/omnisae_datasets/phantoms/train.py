@@ -28,6 +28,7 @@ STRIDE = 16
 ARGUMENTS: dict[str, Any] = {"num_classes": len(KINDS), "output_stride": STRIDE}
 MEAN, STD = 0.3089279, 0.25053555
 """Mammo-CLIP's normalisation of grey values in [0, 1] (Ghosh et al. 2024)."""
+PREPARE: dict[str, Any] = {"mean": [MEAN] * 3, "std": [STD] * 3, "crop_pct": 1.0, "interpolation": "bilinear"}
 WORLD_SEED, TRAIN_SEED = 0, 1001
 
 
@@ -116,20 +117,8 @@ def main() -> None:
     }
     tensors = recipe.halved(model)
     measured = measure(model)
-    about = {
-        "name": NAME,
-        "architecture": BASE,
-        "model_args": ARGUMENTS,
-        "pretrained_cfg": {
-            "input_size": [3, HEIGHT, WIDTH],
-            "mean": [MEAN] * 3,
-            "std": [STD] * 3,
-            "crop_pct": 1.0,
-            "interpolation": "bilinear",
-            "num_classes": len(KINDS),
-        },
-        "label_names": [f"has_{kind}" for kind in KINDS],
-    }
+    labels = [f"has_{kind}" for kind in KINDS]
+    about = recipe.described(NAME, BASE, ARGUMENTS, PREPARE, (HEIGHT, WIDTH), labels)
     count = sum(weight.numel() for weight in model.parameters())
     intro = f"""A timm `EfficientNet` ({BASE}, output stride {STRIDE}; {count:,} weights, stored in fp16) which names
 the lesions in a picture of the world `phantoms`. `{command} --out DIR` makes it anew. It learnt on

@@ -134,13 +134,8 @@ def main() -> None:
     }
     tensors = recipe.halved(model)
     measured = measure(model)
-    about = {
-        "name": NAME,
-        "architecture": BASE,
-        "model_args": ARGUMENTS,
-        "pretrained_cfg": {**PREPARE, "input_size": [3, SIZE, SIZE], "num_classes": len(CONCEPTS)},
-        "label_names": [f"has_{concept}" for concept in CONCEPTS],
-    }
+    labels = [f"has_{concept}" for concept in CONCEPTS]
+    about = recipe.described(NAME, BASE, ARGUMENTS, PREPARE, (SIZE, SIZE), labels)
     count = sum(value.numel() for value in tensors.values())
     intro = (
         f"A timm `VisionTransformer` ({count:,} weights, stored in fp16) which names the colours, shapes and "
