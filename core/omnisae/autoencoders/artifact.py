@@ -1,6 +1,5 @@
 """Artifacts: a trained autoencoder on disk, with all that is needed to use it rightly."""
 
-import hashlib
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,6 +32,7 @@ from omnisae.config import AutoencoderConfig
 from omnisae.errors import ArtifactError
 from omnisae.plugins.kinds import ActivationConfig, DecoderConfig, NestingConfig, NormaliserConfig, PenaltyConfig
 from omnisae.plugins.registry import registry
+from omnisae.store.key import file_digest
 
 __all__ = ["Artifact", "ArtifactInfo", "annotate", "describe", "save"]
 
@@ -192,7 +192,7 @@ def _write(file: Path, tensors: Mapping[str, Tensor]) -> Weights:
     own = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()}
     with replacing(file) as temporary:
         save_file(own, temporary)
-        return Weights(sha256=_digest(temporary), bytes=temporary.stat().st_size)
+        return Weights(sha256=file_digest(temporary), bytes=temporary.stat().st_size)
 
 
 def _read(folder: Path, about: About, verify: bool) -> dict[str, Tensor]:
@@ -206,7 +206,7 @@ def _read(folder: Path, about: About, verify: bool) -> dict[str, Tensor]:
             f"{file} is {how}: it has {size:,} bytes, and {ABOUT} says {about.weights.bytes:,}",
             "copy the artifact again",
         )
-    if verify and (digest := _digest(file)) != about.weights.sha256:
+    if verify and (digest := file_digest(file)) != about.weights.sha256:
         raise ArtifactError(
             f"{file} is altered: its sha256 is {digest[:16]}…, and {ABOUT} says {about.weights.sha256[:16]}…",
             "copy the artifact again, or train it again",
@@ -238,11 +238,6 @@ def _per_latent(name: str, tensor: Tensor, latents: int) -> Tensor:
             "give one number for each latent",
         )
     return tensor
-
-
-def _digest(file: Path) -> str:
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _version() -> str:

@@ -19,13 +19,18 @@ def content_key(obj: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of what a file holds. Raises OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def digest(path: Path) -> str:
     """SHA-256 (hex) of what a file holds, or of the names and contents of all files in a folder; "absent" where there
     is neither.
     """
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     if path.is_dir():
         held = sorted(one for one in path.rglob("*") if one.is_file())
         return content_key([[one.relative_to(path).as_posix(), digest(one)] for one in held])

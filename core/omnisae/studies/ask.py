@@ -47,9 +47,8 @@ def ask(
     for number, config in enumerate(configs, start=1):
         study = config.build()
         called = f" ({config.name})" if config.name else ""
-        entry: dict[str, Any] = {
-            "type": config.type, "title": study.title + called, "about": study.about, "failed": ""
-        }  # fmt: skip
+        title = study.title + called
+        entry: dict[str, Any] = {"type": config.type, "title": title, "about": study.about, "failed": ""}
         try:
             found = _checked(study.study(material), len(material.postings.poles), config.type)
         except Exception as error:

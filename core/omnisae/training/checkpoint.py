@@ -20,6 +20,7 @@ from torch import Tensor
 
 from omnisae.atomic import replacing, write_json
 from omnisae.errors import TrainingError
+from omnisae.store.key import file_digest
 
 SCHEMA = 1
 STATE = "state.json"
@@ -59,7 +60,7 @@ def write(
         path = folder / f"{job}.{progress.step}.safetensors"
         with replacing(path) as temporary:
             save_file({name: tensor.contiguous() for name, tensor in ask().items()}, temporary)
-        files.append({"job": job, "file": path.name, "sha256": _checksum(path)})
+        files.append({"job": job, "file": path.name, "sha256": file_digest(path)})
     saved = {"key": identity.key, "about": identity.about, "progress": asdict(progress), "files": files}
     write_json(folder / STATE, {"schema": SCHEMA, "sha256": _digest(saved), **saved})
     _drop_others(folder, {file["file"] for file in files})
@@ -124,7 +125,7 @@ def _state(path: Path) -> dict[str, Any]:
 def _check(path: Path, checksum: str, folder: Path) -> None:
     if not path.exists():
         raise _damaged(path, "the file is missing", folder)
-    if _checksum(path) != checksum:
+    if file_digest(path) != checksum:
         raise _damaged(path, "its content does not match its checksum (truncated or altered)", folder)
 
 
@@ -153,11 +154,6 @@ def _changes(old: Any, new: Any, place: str) -> list[str]:
 
 def _digest(saved: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(saved, sort_keys=True).encode()).hexdigest()
-
-
-def _checksum(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _drop_others(folder: Path, keep: set[str]) -> None:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from omnisae.autoencoders.about import describe
-from omnisae.autoencoders.artifact import Artifact, ArtifactInfo, _digest, annotate, save
+from omnisae.autoencoders.artifact import Artifact, ArtifactInfo, annotate, save
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.configs import (
     BatchTopKConfig,
@@ -25,6 +25,7 @@ from omnisae.autoencoders.configs import (
 )
 from omnisae.errors import ArtifactError, PluginError
 from omnisae.hooks.point import HookPoint
+from omnisae.store.key import file_digest
 from omnisae.testing.planted import planted
 from omnisae.tokens.filter import TokenFilter, TokenFilters
 
@@ -58,7 +59,7 @@ def reweigh(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> 
     tensors = load_file(file)
     change(tensors)
     save_file(tensors, file)
-    rewrite(folder, lambda raw: raw["weights"].update(sha256=_digest(file), bytes=file.stat().st_size))
+    rewrite(folder, lambda raw: raw["weights"].update(sha256=file_digest(file), bytes=file.stat().st_size))
 
 
 @pytest.mark.parametrize(
