@@ -35,6 +35,9 @@ class HookConfig(Section):
     call: int | None = Field(None, description="which call of the module in one forward; none: it fires exactly once")
     layout: str | None = Field(None, description="pattern, e.g. 'example (y x) d'; none: the extractor declares it")
     sizes: dict[str, int] = Field({}, description="sizes of the layout's axes and roles")
+    columns: tuple[str, ...] = Field(
+        (), description="axes of whole forwards whose value is put at the end of every token, as a condition"
+    )
     name: str | None = Field(
         None, description="the name of the hook point in files and reports; none: made of path and view"
     )

@@ -1,7 +1,7 @@
 """Extractors: frozen models that turn examples into token batches at their hook points."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,9 @@ class Extractor(ABC):
     model: nn.Module | None = None
     """The hooked module, where there is one: what artifacts attach to."""
 
+    in_parts: bool = False
+    """Whether `extract_parts` gives more than one part."""
+
     @abstractmethod
     def resolve(self, hooks: "Sequence[HookConfig]") -> list[HookPoint]:
         """The hook points that a config names, with layout, sizes and width found from the model. Raises HookError."""
@@ -52,6 +55,16 @@ class Extractor(ABC):
     @abstractmethod
     def extract(self, rows: Sequence[int], inputs: Any, hooks: Sequence[HookPoint]) -> Extraction:
         """The tokens of one collated batch of prepared inputs, in the order of `rows`."""
+
+    def extract_parts(
+        self, rows: Sequence[int], inputs: Any, hooks: Sequence[HookPoint], emit: Callable[[Extraction], None]
+    ) -> None:
+        """As `extract`, with the tokens handed to `emit` part by part, in each part in the order of `rows`.
+
+        An extractor whose `in_parts` is set gives them as they come, such as step by step, so that only one part is in
+        memory.
+        """
+        emit(self.extract(rows, inputs, hooks))
 
     def batch_size(self) -> int:
         """How many examples go through the model at once."""

@@ -1,6 +1,7 @@
 """Gathering: every example through the model once, its tokens written for every hook point."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +9,10 @@ import torch
 
 from omnisae.errors import DatasetError, HookError, StoreError, did_you_mean
 from omnisae.extract.dataset import Dataset
-from omnisae.extract.extractor import Extractor
+from omnisae.extract.extractor import Extraction, Extractor
 from omnisae.extract.loading import Loaded, Skipped, batches, load
 from omnisae.hooks.point import HookPoint
+from omnisae.store.spool import spool
 from omnisae.tokens.batch import TokenBatch
 from omnisae.tokens.filter import TokenFilter, TokenFilters
 
@@ -109,17 +111,47 @@ def _write(
     """One batch through the model, into the writers that still lack it."""
     through, written = loaded.asked[-1] + 1, 0
     wanting = [hook for hook in hooks if writers[hook.name].next_row < through]
-    extraction = extractor.extract(loaded.rows, loaded.inputs, wanting)
-    for hook in wanting:
-        batch, writer = extraction.tokens[hook.name], writers[hook.name]
-        mask = keep.keep(batch.example, batch.coords, batch.role, hook.roles) & (batch.example >= writer.next_row)
-        batch = batch.take(mask)
+
+    def kept(extraction: Extraction, hook: HookPoint) -> TokenBatch:
+        batch = extraction.tokens[hook.name]
+        mask = keep.keep(batch.example, batch.coords, batch.role, hook.roles)
+        return batch.take(mask & (batch.example >= writers[hook.name].next_row))
+
+    def write(batch: TokenBatch, hook: HookPoint, through: int) -> None:
+        nonlocal written
         try:
-            writer.append(batch, through)
+            writers[hook.name].append(batch, through)
         except StoreError as error:
             raise _named(error, batch, hook, dataset) from error
         written += len(batch)
+
+    if not extractor.in_parts:
+        extraction = extractor.extract(loaded.rows, loaded.inputs, wanting)
+        for hook in wanting:
+            write(kept(extraction, hook), hook, through)
+        return written
+    with ExitStack() as stack:
+        spools = {hook.name: stack.enter_context(spool(writers[hook.name].path)) for hook in wanting}
+
+        def keep_part(extraction: Extraction) -> None:
+            for hook in wanting:
+                if hook.name in extraction.tokens:
+                    spools[hook.name].add(kept(extraction, hook))
+
+        extractor.extract_parts(loaded.rows, loaded.inputs, wanting, keep_part)
+        for hook in wanting:
+            for batch in spools[hook.name].by_example():
+                write(batch, hook, int(batch.example[-1]) + 1)
+            writers[hook.name].append(_nothing(hook), through)
     return written
+
+
+def _nothing(hook: HookPoint) -> TokenBatch:
+    """A batch of no tokens, with which a writer is told how far the examples are done."""
+    none = torch.zeros(0, dtype=torch.int64)
+    return TokenBatch(
+        torch.zeros(0, hook.width), none, torch.zeros(0, len(hook.axes), dtype=torch.int32), none.to(torch.uint8)
+    )
 
 
 def _named(error: StoreError, batch: TokenBatch, hook: HookPoint, dataset: Dataset) -> StoreError:

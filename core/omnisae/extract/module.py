@@ -61,6 +61,19 @@ class ModuleExtractor(Extractor):
             "declare it under `hooks:` in the config, e.g. layout: 'example (y x) d' with sizes: {y: 14, x: 14}",
         )
 
+    def complete(self, point: HookPoint, config: "HookConfig") -> HookPoint:
+        """The hook point with what this extractor knows beyond its tensor, such as axes of whole forwards, and with the
+        columns that the config asks for. Default: as it is; raises HookError for columns, since no forward is told
+        anything.
+        """
+        if config.columns:
+            raise HookError(
+                f"hook point {point.name!r}: columns {list(config.columns)} are asked for, and this extractor's "
+                "forwards are told nothing",
+                "leave out `columns`",
+            )
+        return point
+
     def describe(self) -> Mapping[str, Any]:
         """Facts of the preprocessing that count for the fingerprint, as JSON. Default: none."""
         return {}
@@ -92,7 +105,7 @@ class ModuleExtractor(Extractor):
             self.forward(to_device(self.probe(), self.device))
         points: dict[str, HookPoint] = {}
         for i, (config, at) in enumerate(wanted):
-            point = self._point(config, at, [tuple(seen[f"{i}:{path}"].shape) for path in at])
+            point = self.complete(self._point(config, at, [tuple(seen[f"{i}:{path}"].shape) for path in at]), config)
             if points.setdefault(point.name, point) != point:
                 raise HookError(f"two hook points are called {point.name!r}", "give each a `name` of its own")
         return list(points.values())

@@ -85,6 +85,8 @@ class TableExtractor(Extractor):
                 f"hook point {name!r} is a table: it has no view, selector or call",
                 "leave out `view`, `select` and `call`",
             )
+        if config.columns:
+            raise HookError(f"hook point {name!r} is a table, and told nothing", "leave out `columns`")
         if config.layout not in (None, PATTERN):
             raise HookError(f"hook point {name!r} is a table, with the layout {PATTERN!r}", "leave out `layout`")
         width = sum(int(self.tables[table].shape[1]) for table in at)

@@ -43,7 +43,8 @@ def edit(model: nn.Module, point: HookPoint, fn: Callable[[Tensor], Tensor], *, 
 
 
 class _Editing:
-    """The hooks of one edit. Calls are counted within each forward of the model."""
+    """The hooks of one edit. Calls are counted within each forward of the model, or of the module that the hook point
+    says (`within`); of a module outside it, from the beginning of its last forward."""
 
     def __init__(self, model: nn.Module, point: HookPoint, fn: Callable[[Tensor], Tensor], delta: bool) -> None:
         self.model, self.point, self.fn, self.delta = model, point, fn, delta
@@ -52,27 +53,31 @@ class _Editing:
         self.running: list[int] = []
         self.inputs: dict[int, Tensor] = {}
         self.edited = 0
+        at, whole = point.at[0], point.within
+        self.inside = not whole or at == whole or at.startswith(f"{whole}.")
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
-        module = module_at(self.model, self.point.at[0])
+        whole, module = module_at(self.model, self.point.within), module_at(self.model, self.point.at[0])
         with ExitStack() as stack:
             for handle in (
-                self.model.register_forward_pre_hook(self._enter),
+                whole.register_forward_pre_hook(self._enter),
                 module.register_forward_pre_hook(self._before, with_kwargs=True),
                 module.register_forward_hook(self._after, with_kwargs=True),
-                self.model.register_forward_hook(self._leave),
+                whole.register_forward_hook(self._leave),
             ):
                 stack.callback(handle.remove)
             yield
 
     def _enter(self, model: nn.Module, args: Any) -> None:
         # Also after a forward that an exception broke off: nothing of it is left over.
-        self.within, self.calls = True, 0
+        self.within, self.calls = self.inside, 0
         self.running.clear()
         self.inputs.clear()
 
     def _leave(self, model: nn.Module, args: Any, output: Any) -> None:
+        if not self.inside:
+            return
         self.within = False
         wanted = self.point.call
         if self.calls <= (wanted or 0):
@@ -107,7 +112,7 @@ class _Editing:
 
     def _count(self) -> int:
         """The number of this call. Outside a forward of the whole model every call stands for itself."""
-        if not self.within:
+        if not self.within and self.inside:
             if self.point.call:
                 raise HookError(
                     f"{self.what}: call {self.point.call} can only be counted within a forward of the whole model",
@@ -115,7 +120,7 @@ class _Editing:
                 )
             return 0
         self.calls += 1
-        if self.point.call is None and self.calls > 1:
+        if self.point.call is None and self.calls > 1 and self.inside:
             raise HookError(
                 f"{self.what} fires more than once in one forward",
                 "choose a call in the hook point, e.g. `call: 0`",

@@ -2,11 +2,24 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from omnisae.tokens.layout import Layout
 
 View = Literal["input", "output", "update"]
+
+
+class Told(BaseModel):
+    """An axis that does not lie in the hooked tensor: every forward of the module at path `module` is one step along
+    it, and is told which by its argument of this name: a number, or one for each example. `ticks` are the values that
+    stand for the steps 0, 1, … of the axis; another value is counted to the nearest of them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    module: str = ""
+    argument: str
+    ticks: tuple[float, ...] = Field(min_length=1)
 
 
 class HookPoint(BaseModel):
@@ -15,7 +28,10 @@ class HookPoint(BaseModel):
     `at` holds module paths (several are concatenated along the width); the empty path is the model itself. `view` is
     the module's input, its output, or output − input. `select` is a path into tuples and dicts (of the input: the
     argument's position or name comes first). `call` is the call of the module within one forward (None: it must fire
-    exactly once). `width` is the number of values of one token.
+    exactly once). `within` is the path of the module whose forward that is: calls are counted anew when it begins; the
+    empty path is the model itself. `told` are axes along which whole forwards lie, before those of the layout, and
+    `columns` names those of them whose value stands at the end of every token's vector, as a condition. `width` is the
+    number of values of one token, columns among them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -25,6 +41,9 @@ class HookPoint(BaseModel):
     view: View = "output"
     select: tuple[int | str, ...] = ()
     call: int | None = None
+    within: str = ""
+    told: dict[str, Told] = {}
+    columns: tuple[str, ...] = ()
     pattern: str
     sizes: dict[str, int] = {}
     width: int
@@ -36,8 +55,14 @@ class HookPoint(BaseModel):
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """The names of the axes on which tokens have coordinates."""
-        return tuple(axis.name for axis in self.layout.axes)
+        """The names of the axes on which tokens have coordinates: those of whole forwards, then the layout's."""
+        return (*self.told, *(axis.name for axis in self.layout.axes))
+
+    @property
+    def known_sizes(self) -> dict[str, int | None]:
+        """The number of steps along each axis; None where examples differ."""
+        told: dict[str, int | None] = {name: len(axis.ticks) for name, axis in self.told.items()}
+        return told | {axis.name: axis.size for axis in self.layout.axes}
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Taps: reading the raw tensors of several hook points in one forward, which stops when nothing later is needed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +40,39 @@ def tap(model: nn.Module, points: Sequence[HookPoint], *, stop: bool = True) -> 
     reading.finish()
 
 
+@contextmanager
+def watch(
+    model: nn.Module,
+    points: Sequence[HookPoint],
+    tell: Callable[[dict[str, Tensor]], None],
+    *,
+    within: str = "",
+) -> Iterator[None]:
+    """Read hook points in every forward of the module at path `within` that runs in the block: at its end `tell` is
+    given the raw tensors by the hook points' names, which it alone keeps.
+
+    Each forward is read as by `tap` without `stop`. Hooks are removed on every way out. Raises HookError as `tap` does.
+    """
+    reading = _Reading(model, points, stop=False)
+
+    def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        reading.begin()
+
+    def end(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        reading.finish()
+        tensors = reading.tensors
+        reading.begin()
+        tell(tensors)
+
+    whole = module_at(model, within)
+    with ExitStack() as stack:
+        # Begins before and ends after the hooks of the hook points, which may be on this very module.
+        stack.callback(whole.register_forward_pre_hook(begin, with_kwargs=True).remove)
+        stack.enter_context(reading.hooked())
+        stack.callback(whole.register_forward_hook(end, with_kwargs=True).remove)
+        yield
+
+
 class _Stopped(BaseException):
     """Breaks a forward off. Not an Exception: no model's own `except Exception` may swallow it."""
 
@@ -62,7 +95,7 @@ class _Site:
 
 
 class _Reading:
-    """The state of one forward; a new one for every block, so that no counter outlives it."""
+    """The state of one forward; a new one for every block, or begun anew, so that no counter outlives it."""
 
     def __init__(self, model: nn.Module, points: Sequence[HookPoint], stop: bool) -> None:
         self.model, self.points, self.stop = model, points, stop
@@ -71,6 +104,10 @@ class _Reading:
             for path in point.at:
                 site = _Site(point.name, path, point.view, point.select, point.call)
                 self.sites.setdefault(path, []).append(site)
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was read."""
         self.calls = dict.fromkeys(self.sites, 0)
         self.running: dict[str, list[int]] = {path: [] for path in self.sites}
         self.shapes: dict[_Site, list[list[int]]] = {}

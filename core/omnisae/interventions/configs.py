@@ -1,5 +1,6 @@
 """The components that core offers from this room. No torch here: `build` imports what is heavy."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -30,7 +31,27 @@ class _OnLatents(InterventionConfig):
         return {"latents": several(self.latent), "gate": self.gate, "mask": self.mask, "sign": self.sign}
 
 
-class _InUnits(_OnLatents):
+class _Weighted(_OnLatents):
+    """Operations of which a token may take a part."""
+
+    weights: dict[str, dict[float, float]] = Field(
+        default={},
+        description="how much of the change tokens take, by axis: {branch: {0: -1, 1: 1}} by step (0 where not named); "
+        "along an axis of whole forwards by what they are told, linear between: {timestep: {900: 0, 500: 1}}",
+    )
+    paint: Path | None = Field(
+        default=None, description="a grey picture (.png), or .npy, of how much tokens along y and x take: white is 1"
+    )
+
+    def _place(self) -> dict[str, Any]:
+        from omnisae.interventions.weights import Along, Painted, painted_from
+
+        weights: list[Along | Painted] = [Along(axis, table) for axis, table in self.weights.items()]
+        weights += [painted_from(self.paint)] if self.paint is not None else []
+        return {**super()._place(), "weights": tuple(weights)}
+
+
+class _InUnits(_Weighted):
     """Operations whose amounts have a unit."""
 
     unit: Literal["raw", "max", "quantile", "concept_mean"] = Field(

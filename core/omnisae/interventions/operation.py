@@ -1,7 +1,7 @@
 """Operations on codes, by which an artifact edits its model: scale, add, set, clamp, zero all others."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from omnisae.autoencoders.codes import Codes
 from omnisae.errors import ArtifactError, ConfigError, did_you_mean
 from omnisae.interventions.sparse import block_of, only_entries, with_block
+from omnisae.interventions.weights import Weighting, weighted
 from omnisae.postings.poles import Sign
 
 Unit = Literal["raw", "max", "quantile", "concept_mean"]
@@ -23,23 +24,36 @@ class Known:
     """What an artifact knows, by which an operation is checked and its units resolved before the model runs.
 
     `statistics` are numbers per latent: `max`, `quantile:0.99`, `concept_mean:<concept>`. Where codes are `signed`,
-    these are about positive codes, and `negative:max` and so on about the magnitudes of negative ones.
+    these are about positive codes, and `negative:max` and so on about the magnitudes of negative ones. `ticks` are the
+    values at the steps of axes along which whole forwards lie. `identity` gives a hash of the artifact's autoencoder,
+    by which what was made for it (tables of latents) knows it. `encode` and `decode` are the artifact's own.
     """
 
     latents: int
     axes: tuple[str, ...]
     statistics: Mapping[str, Float[Tensor, " latent"]] = field(default_factory=dict)
     signed: bool = False
+    ticks: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    sizes: Mapping[str, int | None] = field(default_factory=dict)
+    identity: Callable[[], str] | None = None
+    encode: Callable[[Float[Tensor, "token width"]], Codes] | None = None
+    decode: Callable[[Codes], Float[Tensor, "token width"]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Where the tokens lie whose codes are changed: example within the batch, coordinates on `axes`, role."""
+    """Where the tokens lie whose codes are changed: example within the batch, coordinates on `axes`, role.
+
+    `given` is what the forward was told along axes of whole forwards (the very value, of which the coordinate is the
+    nearest tick), `activations` the raw activations that were encoded; None where they are not at hand.
+    """
 
     example: Int[Tensor, " token"]
     coords: Int[Tensor, "token axis"]
     role: UInt8[Tensor, " token"]
     axes: tuple[str, ...]
+    given: Mapping[str, Float[Tensor, " token"]] = field(default_factory=dict)
+    activations: Float[Tensor, "token width"] | None = None
 
 
 class Operation(ABC):
@@ -60,7 +74,9 @@ class LatentOperation(Operation):
     quantile at level `quantile`, or its mean within the examples of `concept`.
 
     It acts on tokens where the latent exceeds `gate` (raw units; None: everywhere) and whose coordinate on each axis
-    of `mask` lies in the half-open range given there (special tokens have none on their content's axes).
+    of `mask` lies in the half-open range given there (special tokens have none on their content's axes). `weights` say
+    how much of the change each token takes, z + w · (z' − z), their product where there are several: 0 leaves a
+    token's codes as they are to the last bit, −1 turns the change round.
 
     `sign` names one pole of latents whose codes are signed: 1 the positive codes, −1 the negative ones. The latent is
     then turned round, z = −code, so that all that is said of z is said of their magnitudes. None: the whole latent, z
@@ -75,6 +91,7 @@ class LatentOperation(Operation):
     gate: float | None = None
     mask: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     sign: Sign | None = None
+    weights: tuple[Weighting, ...] = ()
     units: Float[Tensor, " chosen"] | None = None
     """What `unit` amounts to for each latent; found by `prepared`."""
 
@@ -92,12 +109,16 @@ class LatentOperation(Operation):
             if not 0 <= start < stop:
                 raise ConfigError(f"the mask's range on {axis!r} is {start} to {stop}", "give 0 ≤ start < stop")
         _check_sign(self, known)
+        for one in self.weights:
+            one.check(known.sizes, known.ticks)
         return replace(self, units=_units(self, known))
 
     def apply(self, codes: Codes, tokens: Tokens) -> Codes:
         old = self.turned(block_of(codes, self.latents))
         units = torch.ones(len(self.latents)) if self.units is None else self.units
         new = torch.where(self.where(old, tokens), self.change(old, units.to(old)), old)
+        if self.weights:
+            new = weighted(old, new, weight_of(self.weights, tokens).to(old))
         return with_block(codes, self.latents, self.turned(new))
 
     def turned(self, block: Float[Tensor, "token chosen"]) -> Float[Tensor, "token chosen"]:
@@ -187,11 +208,12 @@ def scale(
     gate: float | None = None,
     mask: Mapping[str, tuple[int, int]] | None = None,
     sign: Sign | None = None,
+    weights: Sequence[Weighting] = (),
 ) -> Operation:
     """Multiply latents by a factor; 0 switches them off."""
     return Scale(
         latents=several(latent), amount=by, unit=unit, quantile=quantile, concept=concept, gate=gate,
-        mask=mask or {}, sign=sign,
+        mask=mask or {}, sign=sign, weights=tuple(weights),
     )  # fmt: skip
 
 
@@ -205,11 +227,12 @@ def add(
     gate: float | None = None,
     mask: Mapping[str, tuple[int, int]] | None = None,
     sign: Sign | None = None,
+    weights: Sequence[Weighting] = (),
 ) -> Operation:
     """Add to latents, also where they are silent."""
     return Add(
         latents=several(latent), amount=amount, unit=unit, quantile=quantile, concept=concept, gate=gate,
-        mask=mask or {}, sign=sign,
+        mask=mask or {}, sign=sign, weights=tuple(weights),
     )  # fmt: skip
 
 
@@ -223,11 +246,12 @@ def set_to(
     gate: float | None = None,
     mask: Mapping[str, tuple[int, int]] | None = None,
     sign: Sign | None = None,
+    weights: Sequence[Weighting] = (),
 ) -> Operation:
     """Set latents to a value, also where they are silent."""
     return Set(
         latents=several(latent), amount=amount, unit=unit, quantile=quantile, concept=concept, gate=gate,
-        mask=mask or {}, sign=sign,
+        mask=mask or {}, sign=sign, weights=tuple(weights),
     )  # fmt: skip
 
 
@@ -242,11 +266,12 @@ def clamp(
     gate: float | None = None,
     mask: Mapping[str, tuple[int, int]] | None = None,
     sign: Sign | None = None,
+    weights: Sequence[Weighting] = (),
 ) -> Operation:
     """Keep latents between two bounds."""
     return Clamp(
         latents=several(latent), low=low, high=high, unit=unit, quantile=quantile, concept=concept, gate=gate,
-        mask=mask or {}, sign=sign,
+        mask=mask or {}, sign=sign, weights=tuple(weights),
     )  # fmt: skip
 
 
@@ -259,6 +284,14 @@ def keep_only(
 ) -> Operation:
     """Switch off every latent but these."""
     return ZeroOthers(latents=several(latent), gate=gate, mask=mask or {}, sign=sign)
+
+
+def weight_of(weights: Sequence[Weighting], tokens: Tokens) -> Float[Tensor, " token"]:
+    """How much of a change each token takes: the product of its weights."""
+    product = torch.ones(len(tokens.example), device=tokens.coords.device)
+    for one in weights:
+        product = product * one.of(tokens.axes, tokens.coords, tokens.given).to(product)
+    return product
 
 
 def several(latent: Latents) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 from weakref import WeakKeyDictionary
@@ -18,6 +19,7 @@ from omnisae.errors import ArtifactError, HookError
 from omnisae.hooks.edit import edit
 from omnisae.hooks.fingerprint import fingerprint
 from omnisae.hooks.paths import module_at
+from omnisae.hooks.told import placed, telling
 from omnisae.interventions.operation import Known, Operation, Tokens
 from omnisae.interventions.sparse import changed, take
 from omnisae.plugins.kinds import InterventionConfig
@@ -94,9 +96,7 @@ class SAE(Artifact):
         operation does not fit the artifact.
         """
         self.attach(model, allow_other_model=allow_other_model)
-        known = Known(self.autoencoder.latents, self.info.hook.axes, self.statistics, self.signed)
-        built = [one.build() if isinstance(one, InterventionConfig) else one for one in operations]
-        prepared = [one.prepared(known) for one in built]
+        prepared = self.prepared(operations)
 
         def change(x: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
             old = self.encode(x, check=False)
@@ -110,24 +110,63 @@ class SAE(Artifact):
         with self.editing(model, change, delta=error and not replace):
             yield
 
+    @property
+    def known(self) -> Known:
+        """What operations are checked against."""
+        hook = self.info.hook
+        return Known(
+            self.autoencoder.latents,
+            hook.axes,
+            self.statistics,
+            self.signed,
+            ticks={name: told.ticks for name, told in hook.told.items()},
+            sizes=hook.known_sizes,
+            identity=lambda: self.identity,
+            encode=lambda x: self.encode(x, check=False),
+            decode=self.decode,
+        )
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of the autoencoder's weights: the same for every copy of the artifact, another after training anew."""
+        return fingerprint(self.autoencoder)
+
+    def prepared(self, operations: Sequence[Operation | InterventionConfig]) -> list[Operation]:
+        """Operations that fit this artifact, built from their configs where that is what is given.
+
+        Raises ConfigError or ArtifactError where one does not fit.
+        """
+        built = [one.build() if isinstance(one, InterventionConfig) else one for one in operations]
+        return [one.prepared(self.known) for one in built]
+
     @contextmanager
     def editing(self, model: nn.Module, change: Change, *, delta: bool) -> Iterator[None]:
         """Edit the kept tokens at the hook point by a function of their activations and places. It gives the rows that
         change and their new activations, or with `delta` what is added to them; the others keep their bits."""
 
+        hook = self.info.hook
+
         def new(tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
-            tokens = flatten(tensor, self.info.hook.layout)
+            tokens, given = placed(flatten(tensor, hook.layout), hook, told)
             kept = self._kept(tokens)
-            place = Tokens(tokens.example[kept], tokens.coords[kept], tokens.role[kept], self.info.hook.axes)
             # No narrower than either side, so that what stays keeps its bits.
             wide = torch.promote_types(tokens.values.dtype, self.autoencoder.decoder.dtype)
             values = tokens.values.to(wide)
+            place = Tokens(
+                tokens.example[kept],
+                tokens.coords[kept],
+                tokens.role[kept],
+                hook.axes,
+                {name: value[kept] for name, value in given.items()},
+                values[kept],
+            )
             rows, activations = change(values[kept], place)
             full = torch.zeros_like(values) if delta else values.clone()
             full[kept[rows]] = activations.to(wide)
-            return restore(full, self.info.hook.layout, tokens.sizes)
+            own = full[:, : full.shape[1] - len(hook.columns)] if hook.columns else full
+            return restore(own, hook.layout, tokens.sizes)
 
-        with edit(model, self.info.hook, new, delta=delta):
+        with telling(model, [hook]) as told, edit(model, hook, new, delta=delta):
             yield
 
     def _kept(self, tokens: Arranged) -> Tensor:

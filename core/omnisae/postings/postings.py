@@ -46,7 +46,7 @@ class Postings:
         self.manifest = manifest
         for name in ARRAYS:
             setattr(self, name, load(path, name, manifest))
-        self._axis_sizes = {axis.name: axis.size for axis in self.hook.layout.axes}
+        self._axis_sizes = self.hook.known_sizes
         self._check()
 
     @classmethod

@@ -77,6 +77,11 @@ class StoreWriter:
         return cls(path, found)
 
     @property
+    def path(self) -> Path:
+        """The store's folder."""
+        return self._path
+
+    @property
     def next_row(self) -> int:
         """Examples with row < next_row are durably done; what is handed in of them again is dropped."""
         return self._start

@@ -198,4 +198,4 @@ def merged(codes: Codes, rows: Int[Tensor, " row"], part: Codes) -> Codes:
 
 
 def _sizes(sae: SAE) -> dict[str, int]:
-    return {axis.name: axis.size for axis in sae.info.hook.layout.axes if axis.size is not None}
+    return {name: size for name, size in sae.info.hook.known_sizes.items() if size is not None}

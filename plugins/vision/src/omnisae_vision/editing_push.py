@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from omnisae.autoencoders.codes import Codes
-from omnisae.interventions.operation import Known, Operation, Tokens
+from omnisae.interventions.operation import Operation, Tokens
 from omnisae.interventions.sae import SAE
 from omnisae.interventions.sparse import block_of, changed, take, with_block
 from omnisae.postings.poles import Sign
@@ -22,8 +22,7 @@ def pushed(sae: SAE, model: nn.Module, operation: Operation, direction: Directio
     """Edit as `sae.edit(model, operation)` would, but along `direction`: every token that the operation moves is moved
     by the same length, x' = x + ‖decode(z') − decode(z)‖ · u. Raises as `SAE.edit` does."""
     sae.attach(model)
-    known = Known(sae.autoencoder.latents, sae.info.hook.axes, sae.statistics, sae.signed)
-    prepared = operation.prepared(known)
+    (prepared,) = sae.prepared([operation])
 
     def change(x: Float[Tensor, "token width"], tokens: Tokens) -> tuple[Tensor, Tensor]:
         old = sae.encode(x, check=False)

@@ -46,7 +46,7 @@ class Regions:
                 "edit in regions where a hook point has both",
             )
         self._y, self._x = axes.index("y"), axes.index("x")
-        sizes = {axis.name: axis.size for axis in self._postings.hook.layout.axes}
+        sizes = self._postings.hook.known_sizes
         if sizes["y"] is None or sizes["x"] is None:
             raise DatasetError(
                 f"pictures have different grids of tokens at {self._postings.hook.name!r}",
