@@ -15,7 +15,7 @@ from omnisae.report.visualizer import LatentView
 from omnisae.report.visualizers.once import Once
 from omnisae.report.words import esc
 
-SMALL = 64
+SMALL = 48
 """Longest side of an intermediate picture, in pixels: it is drawn about that large, and every page carries its own."""
 LOSSLESS = 32
 """Up to this side a picture is kept as PNG: compression would blur what little is there."""
@@ -91,5 +91,5 @@ def embedded(pixels: UInt8[np.ndarray, "y x 3"]) -> Shown:
         drawn = drawn.resize((max(1, round(drawn.width / shrink)), max(1, round(drawn.height / shrink))))
     out = io.BytesIO()
     kind = "png" if max(drawn.size) <= LOSSLESS else "jpeg"
-    drawn.save(out, kind.upper(), **({"quality": 80} if kind == "jpeg" else {}))
+    drawn.save(out, kind.upper(), **({"quality": 72} if kind == "jpeg" else {}))
     return Shown(f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}", drawn.width, drawn.height)

@@ -17,7 +17,7 @@ from omnisae_diffusion.views.steps import AXIS, Clock, chosen, clock, further, m
 WIDTH = 420.0
 """The width of a figure, in units of its own; the page scales it."""
 GAP, APART = 4.0, 10.0
-HEAD, TRACK, FOOT = 16.0, 16.0, 22.0
+HEAD, TRACK, FOOT = 20.0, 16.0, 22.0
 GREY = "filter:grayscale(1) brightness(0.5)"
 """Beneath the heat a picture is grey and dim, so that what is coloured is the latent."""
 SHOWN = (AXIS, "y", "x")
