@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,14 +74,23 @@ def disk(path: Path) -> Iterator[None]:
     """Turns the errors of a full disk into one that says what to do. Other errors pass."""
     try:
         yield
-    except OSError as error:
-        reason = _NO_ROOM.get(error.errno or 0)
+    except Exception as error:
+        number = _number(error)
+        reason = _NO_ROOM.get(number)
         if reason is None:
             raise
         raise StoreError(
-            f"{reason}: cannot write {path} ({os.strerror(error.errno or 0)})",
+            f"{reason}: cannot write {path} ({os.strerror(number)})",
             "make room and run the same command again: what is already done stays usable, and it goes on from there",
         ) from error
+
+
+def _number(error: Exception) -> int:
+    """The operating system's number of an error; 0 where it is none of its own. Safetensors tells it in words alone."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    found = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    return int(found[1]) if found else 0
 
 
 def _sync_folder(folder: Path) -> None:

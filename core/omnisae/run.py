@@ -119,6 +119,7 @@ class Run:
                 call=point.call,
                 layout=point.pattern,
                 sizes=dict(point.sizes),
+                columns=point.columns,
                 name=point.name,
             )
             for point in self.points

@@ -10,9 +10,15 @@ from omnisae.errors import ArtifactError
 from omnisae.hooks.point import HookPoint
 from omnisae.tokens.filter import TokenFilters
 
-SCHEMA = 1
+SCHEMA = 2
+"""The newest schema that this version reads."""
 FORMAT = "omnisae artifact"
 ABOUT, WEIGHTS = "sae.json", "sae.safetensors"
+
+
+def schema_of(hook: HookPoint) -> int:
+    """The schema in which an artifact is written: the oldest that can say its hook point."""
+    return 2 if hook.later else 1
 
 
 class ArtifactInfo(BaseModel):
@@ -66,7 +72,7 @@ class About(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     format: str = FORMAT
-    version: int = Field(default=SCHEMA, alias="schema")
+    version: int = Field(default=1, alias="schema")
     weights: Weights
     autoencoder: Built
     rule: str

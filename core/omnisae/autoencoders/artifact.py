@@ -24,6 +24,7 @@ from omnisae.autoencoders.about import (
     describe,
     folder_of,
     read,
+    schema_of,
 )
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.autoencoders.codes import Codes
@@ -65,6 +66,7 @@ def save(
     }
     span = [float(end) for end in autoencoder.span]
     written = About(
+        version=schema_of(about.hook),
         weights=_write(folder / WEIGHTS, tensors),
         autoencoder=Built(
             width=autoencoder.width,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from omnisae.errors import HookError
-from omnisae.hooks.paths import module_at
+from omnisae.hooks.paths import check_within, module_at
 from omnisae.hooks.point import HookPoint
 from omnisae.hooks.structure import argument, pick, put
 from omnisae.hooks.taps import difference
@@ -23,15 +23,16 @@ def edit(model: nn.Module, point: HookPoint, fn: Callable[[Tensor], Tensor], *, 
     precision, and elements to which zero is added keep their bits. So do, in the view `update`, elements that `fn`
     leaves as they are.
 
-    Raises HookError where the module is missing, where hooks on it would be bypassed, where it fires several times in
-    one forward and the hook point names no call, where `fn` changes the shape, and at the end of the block where the
-    edit never took place.
+    Raises HookError where the module is missing or contains the one within whose forwards calls are counted, where
+    hooks on it would be bypassed, where it fires several times in one forward and the hook point names no call, where
+    `fn` changes the shape, and at the end of the block where the edit never took place.
     """
     if len(point.at) != 1:
         raise HookError(
             f"hook point {point.name!r} concatenates {list(point.at)}: it can be read, not edited",
             "edit one module at a time",
         )
+    check_within(point.at, point.within, f"hook point {point.name!r}")
     editing = _Editing(model, point, fn, delta)
     with editing.hooked():
         yield

@@ -1,6 +1,7 @@
 """Module paths: finding a module by its exact path or by a glob, and refusing those whose hooks would be bypassed."""
 
 import re
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -32,6 +33,22 @@ def modules(model: nn.Module) -> dict[str, nn.Module]:
     found = dict(model.named_modules(remove_duplicate=False))
     _refuse_bypassed(found, "")
     return found
+
+
+def check_within(paths: Iterable[str], within: str, what: str) -> None:
+    """Raises HookError where one of these modules contains the module `within`, in whose forwards its calls are
+    counted: such a forward begins and ends while the module itself runs."""
+    for path in paths:
+        if within and path != within and (not path or within.startswith(f"{path}.")):
+            raise HookError(
+                f"{what}: {named(path)} contains {within!r}, within whose forwards calls are counted",
+                f"hook {within!r}, or a module inside it or beside it",
+            )
+
+
+def named(path: str) -> str:
+    """A module's path in a message."""
+    return repr(path) if path else "the model"
 
 
 def is_glob(path: str) -> bool:

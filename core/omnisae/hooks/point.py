@@ -1,12 +1,15 @@
 """Hook points: where a model is read or edited. No torch here."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from omnisae.tokens.layout import Layout
 
 View = Literal["input", "output", "update"]
+
+_LATER = ("within", "told", "columns")
+"""Fields that the first versions do not know."""
 
 
 class Told(BaseModel):
@@ -47,6 +50,18 @@ class HookPoint(BaseModel):
     pattern: str
     sizes: dict[str, int] = {}
     width: int
+
+    @model_serializer(mode="wrap")
+    def _without_later(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the fields that the first versions do not know, where they say nothing: what is written then is what
+        was written before, and so are content keys."""
+        said: dict[str, Any] = whole(self)
+        return {name: value for name, value in said.items() if value or name not in _LATER}
+
+    @property
+    def later(self) -> bool:
+        """Whether it says what the first versions do not know: files that hold it are then of a later schema."""
+        return any(getattr(self, name) for name in _LATER)
 
     @property
     def layout(self) -> Layout:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from omnisae.errors import HookError
-from omnisae.hooks.paths import module_at, never_called
+from omnisae.hooks.paths import check_within, module_at, never_called
 from omnisae.hooks.point import HookPoint, View
 from omnisae.hooks.structure import Path, argument, pick
 
@@ -65,6 +65,8 @@ def watch(
         tell(tensors)
 
     whole = module_at(model, within)
+    for point in points:
+        check_within(point.at, within, f"hook point {point.name!r}")
     with ExitStack() as stack:
         # Begins before and ends after the hooks of the hook points, which may be on this very module.
         stack.callback(whole.register_forward_pre_hook(begin, with_kwargs=True).remove)

@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from omnisae.errors import HookError
-from omnisae.hooks.paths import module_at
+from omnisae.hooks.paths import module_at, named
 from omnisae.hooks.point import HookPoint, Told
-from omnisae.hooks.structure import argument
+from omnisae.hooks.structure import argument, describe
 from omnisae.tokens.arrange import Arranged
 
 Values = Mapping[str, Float[Tensor, " value"]]
@@ -22,10 +22,21 @@ Values = Mapping[str, Float[Tensor, " value"]]
 def telling(model: nn.Module, points: Sequence[HookPoint]) -> Iterator[dict[str, Tensor]]:
     """Within the block the dict holds, by told axis, what the last forward was told.
 
-    Enter it before hooks that use it. Raises HookError where a module is missing, and in a forward that is not told.
+    Enter it before hooks that use it. Raises HookError where a module is missing, where two hook points are told of one
+    axis in different ways, and in a forward that is not told.
     """
     values: dict[str, Tensor] = {}
-    axes = {name: told for point in points for name, told in point.told.items()}
+    axes: dict[str, Told] = {}
+    for point in points:
+        for name, told in point.told.items():
+            other = axes.setdefault(name, told)
+            if (other.module, other.argument) != (told.module, told.argument):
+                raise HookError(
+                    f"the axis {name!r} is told by the argument {told.argument!r} of {named(told.module)} "
+                    f"at hook point {point.name!r}, and by {other.argument!r} of {named(other.module)} "
+                    "elsewhere",
+                    "read these hook points one after the other",
+                )
     with ExitStack() as stack:
         for name, told in axes.items():
             handle = module_at(model, told.module).register_forward_pre_hook(
@@ -45,11 +56,18 @@ def _listening(name: str, told: Told, values: dict[str, Tensor]) -> Any:
             value = None
         if value is None:
             raise HookError(
-                f"the axis {name!r} is told by the argument {told.argument!r} of {told.module or 'the model'!r}, and "
+                f"the axis {name!r} is told by the argument {told.argument!r} of {named(told.module)}, and "
                 "this forward was not given it",
                 "call the model as it was called when the hook point was found",
             )
-        values[name] = torch.as_tensor(value).detach().reshape(-1).to(torch.float32)
+        try:
+            values[name] = torch.as_tensor(value).detach().reshape(-1).to(torch.float32)
+        except (TypeError, ValueError, RuntimeError):
+            raise HookError(
+                f"the axis {name!r} is told by the argument {told.argument!r} of {named(told.module)}, and "
+                f"this forward was given {describe(value)} there",
+                "give a number, or one for each example",
+            ) from None
 
     return hook
 
@@ -61,12 +79,12 @@ def of_tokens(values: Values, hook: HookPoint, tokens: Arranged) -> dict[str, Fl
     for name in hook.told:
         if name not in values:
             raise HookError(
-                f"hook point {hook.name!r} lies along {name!r}, and {hook.told[name].module or 'the model'!r} has not "
+                f"hook point {hook.name!r} lies along {name!r}, and {named(hook.told[name].module)} has not "
                 "been called yet, so that no step is known",
                 "run the whole model, not a part of it",
             )
         value = values[name].to(tokens.example.device)
-        if len(value) > examples and len(value) % examples == 0:
+        if len(value) > examples > 0 and len(value) % examples == 0:
             # Branches lie side by side in the batch, and are told the same.
             rows = value.view(-1, examples)
             value = rows[0] if bool((rows == rows[0]).all()) else value

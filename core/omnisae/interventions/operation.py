@@ -45,7 +45,8 @@ class Tokens:
     """Where the tokens lie whose codes are changed: example within the batch, coordinates on `axes`, role.
 
     `given` is what the forward was told along axes of whole forwards (the very value, of which the coordinate is the
-    nearest tick), `activations` the raw activations that were encoded; None where they are not at hand.
+    nearest tick), `activations` the raw activations that were encoded; None where they are not at hand. `sizes` are the
+    numbers of steps along the axes in this forward.
     """
 
     example: Int[Tensor, " token"]
@@ -54,6 +55,19 @@ class Tokens:
     axes: tuple[str, ...]
     given: Mapping[str, Float[Tensor, " token"]] = field(default_factory=dict)
     activations: Float[Tensor, "token width"] | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    def take(self, rows: Tensor) -> "Tokens":
+        """The rows that an index or a boolean mask picks."""
+        return Tokens(
+            self.example[rows],
+            self.coords[rows],
+            self.role[rows],
+            self.axes,
+            {name: value[rows] for name, value in self.given.items()},
+            None if self.activations is None else self.activations[rows],
+            self.sizes,
+        )
 
 
 class Operation(ABC):
@@ -290,7 +304,7 @@ def weight_of(weights: Sequence[Weighting], tokens: Tokens) -> Float[Tensor, " t
     """How much of a change each token takes: the product of its weights."""
     product = torch.ones(len(tokens.example), device=tokens.coords.device)
     for one in weights:
-        product = product * one.of(tokens.axes, tokens.coords, tokens.given).to(product)
+        product = product * one.of(tokens).to(product)
     return product
 
 

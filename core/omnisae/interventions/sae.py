@@ -145,6 +145,7 @@ class SAE(Artifact):
         change and their new activations, or with `delta` what is added to them; the others keep their bits."""
 
         hook = self.info.hook
+        steps = {name: len(told.ticks) for name, told in hook.told.items()}
 
         def new(tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
             tokens, given = placed(flatten(tensor, hook.layout), hook, told)
@@ -152,15 +153,8 @@ class SAE(Artifact):
             # No narrower than either side, so that what stays keeps its bits.
             wide = torch.promote_types(tokens.values.dtype, self.autoencoder.decoder.dtype)
             values = tokens.values.to(wide)
-            place = Tokens(
-                tokens.example[kept],
-                tokens.coords[kept],
-                tokens.role[kept],
-                hook.axes,
-                {name: value[kept] for name, value in given.items()},
-                values[kept],
-            )
-            rows, activations = change(values[kept], place)
+            place = Tokens(tokens.example, tokens.coords, tokens.role, hook.axes, given, values, steps | tokens.sizes)
+            rows, activations = change(values[kept], place.take(kept))
             full = torch.zeros_like(values) if delta else values.clone()
             full[kept[rows]] = activations.to(wide)
             own = full[:, : full.shape[1] - len(hook.columns)] if hook.columns else full

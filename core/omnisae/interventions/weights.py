@@ -1,19 +1,22 @@
 """Weights: how much of an operation's change a token takes, by where it lies."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
 from omnisae.errors import ConfigError, did_you_mean
 
-Given = Mapping[str, Float[Tensor, " token"]]
+if TYPE_CHECKING:
+    from omnisae.interventions.operation import Tokens
 
 
 class Weighting(ABC):
@@ -24,7 +27,7 @@ class Weighting(ABC):
         """Raises ConfigError where it does not fit tokens on axes of these sizes; `ticks` are those of told axes."""
 
     @abstractmethod
-    def of(self, axes: tuple[str, ...], coords: Int[Tensor, "token axis"], given: Given) -> Float[Tensor, " token"]:
+    def of(self, tokens: "Tokens") -> Float[Tensor, " token"]:
         """The weights of tokens, by their coordinates and by what their forward was told."""
 
 
@@ -43,6 +46,11 @@ class Along(Weighting):
             raise ConfigError(f"the weights name axis {self.axis!r}", did_you_mean(self.axis, sizes))
         if not self.table:
             raise ConfigError(f"the weights along {self.axis!r} are empty", "give at least one weight")
+        for step, weight in self.table.items():
+            if not (math.isfinite(step) and math.isfinite(weight)):
+                raise ConfigError(
+                    f"the weights along {self.axis!r} give {step:g} the weight {weight:g}", "give finite numbers"
+                )
         size = sizes[self.axis]
         if self.axis in ticks:
             return
@@ -53,23 +61,23 @@ class Along(Weighting):
                     f"steps are whole numbers from 0 to {'…' if size is None else size - 1}",
                 )
 
-    def of(self, axes: tuple[str, ...], coords: Int[Tensor, "token axis"], given: Given) -> Float[Tensor, " token"]:
+    def of(self, tokens: "Tokens") -> Float[Tensor, " token"]:
         keys = sorted(self.table)
-        if self.axis in given:
-            told, back = torch.unique(given[self.axis], return_inverse=True)
+        if self.axis in tokens.given:
+            told, back = torch.unique(tokens.given[self.axis], return_inverse=True)
             known = np.interp(told.double().cpu().numpy(), keys, [self.table[key] for key in keys])
-            return torch.from_numpy(known).float().to(coords.device)[back]
-        column = coords[:, axes.index(self.axis)]
-        weight = torch.zeros(len(column), device=coords.device)
+            return torch.from_numpy(known).float().to(back.device)[back]
+        column = tokens.coords[:, tokens.axes.index(self.axis)]
+        weight = torch.zeros(len(column), device=column.device)
         for key in keys:
             weight[column == int(key)] = self.table[key]
         return weight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Painted(Weighting):
-    """Weights painted over two axes: `picture` is brought to their sizes, each place taking the mean over what it
-    covers (a place smaller than a pixel takes the pixel's)."""
+    """Weights painted over two axes: `picture` is brought to their sizes, each place taking the mean over the pixels
+    that it touches. Tokens that do not lie on both axes have the weight 0."""
 
     picture: Float[np.ndarray, "y x"]
     axes: tuple[str, str] = ("y", "x")
@@ -84,21 +92,22 @@ class Painted(Weighting):
                 "give one finite number a pixel",
             )
 
-    def of(self, axes: tuple[str, ...], coords: Int[Tensor, "token axis"], given: Given) -> Float[Tensor, " token"]:
-        y, x = (coords[:, axes.index(axis)].long() for axis in self.axes)
+    def of(self, tokens: "Tokens") -> Float[Tensor, " token"]:
+        y, x = (tokens.coords[:, tokens.axes.index(axis)].long() for axis in self.axes)
         placed = (y >= 0) & (x >= 0)
+        weight = torch.zeros(len(placed), device=placed.device)
         if not bool(placed.any()):
-            return torch.zeros(len(coords), device=coords.device)
-        size = int(y.max()) + 1, int(x.max()) + 1
+            return weight
+        # Of a forward whose sizes are not at hand, what its tokens reach.
+        high, wide = (tokens.sizes.get(axis, int(at.max()) + 1) for axis, at in zip(self.axes, (y, x), strict=True))
         whole = torch.as_tensor(np.ascontiguousarray(self.picture), dtype=torch.float32)
-        grid = torch.nn.functional.adaptive_avg_pool2d(whole[None, None], size)[0, 0].to(coords.device)
-        weight = torch.zeros(len(coords), device=coords.device)
+        grid = torch.nn.functional.adaptive_avg_pool2d(whole[None, None], (high, wide))[0, 0].to(placed.device)
         weight[placed] = grid[y[placed], x[placed]]
         return weight
 
 
 def painted_from(path: Path) -> Painted:
-    """The weights in a file: .npy as they are, or a picture's grey values from 0 (black) to 1 (white).
+    """The weights in a file: .npy as they are, or a picture's grey values from 0 (black) to 1 (white; of 16 bits, too).
 
     Raises ConfigError where it cannot be read.
     """
@@ -106,8 +115,10 @@ def painted_from(path: Path) -> Painted:
         if path.suffix == ".npy":
             return Painted(np.asarray(np.load(path, allow_pickle=False), dtype=np.float32))
         with Image.open(path) as opened:
+            if opened.mode.startswith("I"):  # which `convert` would clip at 255
+                return Painted(np.asarray(opened, dtype=np.float32) / 65535)
             return Painted(np.asarray(opened.convert("L"), dtype=np.float32) / 255)
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, SyntaxError, TypeError, ValueError) as error:
         raise ConfigError(f"paint: {path} cannot be read: {error}", "give a grey picture (.png) or .npy") from error
 
 

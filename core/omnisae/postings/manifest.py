@@ -17,7 +17,7 @@ from omnisae.postings.poles import Poles
 from omnisae.tokens.filter import TokenFilter
 
 FORMAT = "omnisae.postings"
-SCHEMA = 2
+SCHEMA = 3
 """The newest version. Unsigned lists are still written as version 1, byte for byte as before."""
 NAME = "manifest.json"
 HEALTH = "health.json"
@@ -37,6 +37,11 @@ ARRAYS = (
 _AGAIN = "encode again (omnisae encode), or restore the folder from a copy"
 
 
+def schema_of(signed: bool, hook: HookPoint) -> int:
+    """The version in which lists are written: the oldest that can say it."""
+    return 3 if hook.later else 2 if signed else 1
+
+
 class File(BaseModel):
     """One file of the folder."""
 
@@ -51,7 +56,7 @@ class Manifest(BaseModel):
 
     `keep` is the filter by which tokens of test examples were kept, `keep_select` that of select examples (None: the
     same). `signed`: codes may be negative, and every latent has two lists (see `poles`); this is version 2, since older
-    readers would misread it.
+    readers would misread it. Version 3 is of hook points that older readers do not know (see `HookPoint.later`).
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -14,7 +14,7 @@ from omnisae.atomic import disk, write_json
 from omnisae.errors import StoreError
 from omnisae.extract.split import SELECT
 from omnisae.hooks.point import HookPoint
-from omnisae.postings.manifest import ARRAYS, HEALTH, SCHEMA, Manifest, describe
+from omnisae.postings.manifest import ARRAYS, HEALTH, Manifest, describe, schema_of
 from omnisae.postings.postings import Postings
 from omnisae.postings.transpose import transpose
 from omnisae.tokens.filter import TokenFilter
@@ -54,7 +54,7 @@ class PostingsWriter:
         self._out = Path(out)
         self._split = np.ascontiguousarray(split, dtype=np.uint8)
         self._manifest = Manifest(
-            schema_version=SCHEMA if signed else 1,
+            schema_version=schema_of(signed, hook),
             hook=hook,
             keep=keep,
             keep_select=keep_select,

@@ -11,7 +11,7 @@ from omnisae.errors import StoreError
 from omnisae.hooks.point import HookPoint
 
 FORMAT = "omnisae.store"
-SCHEMA = 2
+SCHEMA = 3
 """The newest schema that this version reads."""
 
 NAME = "manifest.json"
@@ -20,6 +20,11 @@ Dtype = Literal["float32", "float16", "bfloat16", "int8"]
 ITEMSIZE: dict[str, int] = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
 SCHEMA_OF: dict[str, int] = {"float32": 1, "float16": 1, "bfloat16": 1, "int8": 2}
 """The schema in which each dtype is written: the oldest that can say it, so that older versions read what they can."""
+
+
+def schema_of(dtype: str, hook: HookPoint) -> int:
+    """The schema in which a store is written: the third where its hook point says what others do not know."""
+    return 3 if hook.later else SCHEMA_OF[dtype]
 
 
 class Record(BaseModel):
@@ -122,7 +127,7 @@ class Manifest(Record):
             self.rows != sum(shard.rows for shard in self.shards)
             or self.examples < stop
             or self.width != self.hook.width
-            or self.schema_version < SCHEMA_OF[self.dtype]
+            or self.schema_version < schema_of(self.dtype, self.hook)
         ):
             raise StoreError(
                 f"{origin}: is damaged: its rows, examples, width or schema contradict what it holds",

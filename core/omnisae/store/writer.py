@@ -15,9 +15,10 @@ from omnisae.errors import StoreError, did_you_mean
 from omnisae.hooks.point import HookPoint
 from omnisae.lock import lives
 from omnisae.store.finite import checked
-from omnisae.store.manifest import ITEMSIZE, NAME, SCHEMA_OF, Manifest, Shard, Skipped, shard_name
+from omnisae.store.manifest import ITEMSIZE, NAME, Manifest, Shard, Skipped, schema_of, shard_name
 from omnisae.store.packed import Packed
 from omnisae.store.shard import ShardWriter, check_size
+from omnisae.store.spool import sweep
 from omnisae.store.store import Store
 from omnisae.tokens.batch import TokenBatch
 
@@ -52,10 +53,16 @@ class StoreWriter:
         path = Path(path)
         if dtype not in ITEMSIZE:
             raise StoreError(f"store.dtype is {dtype!r}", did_you_mean(dtype, ITEMSIZE))
+        if dtype == "int8" and hook.columns:
+            raise StoreError(
+                f"hook {hook.name!r} has columns {list(hook.columns)}, and store.dtype is 'int8': one step for all "
+                "values of a token would round its activations away beside a column's large value",
+                "set store.dtype: float16 (or bfloat16, float32)",
+            )
         shard_rows = max(1, int(shard_mb * 2**20) // (hook.width * ITEMSIZE[dtype]))
         wanted = Manifest.model_validate(
             {
-                "schema_version": SCHEMA_OF[dtype],
+                "schema_version": schema_of(dtype, hook),
                 "key": key,
                 "hook": hook,
                 "dtype": dtype,
@@ -232,11 +239,12 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
 
 
 def _sweep(path: Path, manifest: Manifest) -> None:
-    """Remove what a killed writer left: shards that the manifest does not list, and parts of shards."""
+    """Remove what a killed writer left: shards that the manifest does not list, parts of shards, and spools."""
     known = {shard.name for shard in manifest.shards}
     for file in path.glob("shard-*.safetensors"):
         if file.name not in known:
             file.unlink(missing_ok=True)
+    sweep(path)
     for file in path.glob(".*.part"):
         pid = file.name.split(".")[-2]
         if not pid.isdigit() or int(pid) == os.getpid() or not lives(int(pid)):

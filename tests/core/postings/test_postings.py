@@ -125,7 +125,7 @@ def altered(folder: Path, **changes: Any) -> None:
 
 def test_a_newer_schema(some: Postings) -> None:
     altered(some.path, schema_version=99)
-    with pytest.raises(StoreError, match="schema version 99, and this omnisae reads up to 2") as error:
+    with pytest.raises(StoreError, match="schema version 99, and this omnisae reads up to 3") as error:
         Postings.open(some.path)
     assert "upgrade" in error.value.remedy
 

@@ -58,7 +58,7 @@ def test_an_altered_header_is_named(store: Store) -> None:
 
 def test_a_newer_schema_is_refused_with_the_remedy(store: Store) -> None:
     edit(store, schema_version=99, unheard_of=True)
-    with pytest.raises(StoreError, match="schema version 99, and this omnisae reads up to 2") as refused:
+    with pytest.raises(StoreError, match="schema version 99, and this omnisae reads up to 3") as refused:
         Store.open(store.path)
     assert "upgrade" in refused.value.remedy
 

@@ -103,8 +103,7 @@ class Within(Operation):
     def apply(self, codes: Codes, tokens: Tokens) -> Codes:
         inside = self.where(tokens).to(codes.offsets.device)
         rows = inside.nonzero()[:, 0]
-        there = rows.to(tokens.coords.device)
-        part = Tokens(tokens.example[there], tokens.coords[there], tokens.role[there], tokens.axes)
+        part = tokens.take(rows.to(tokens.coords.device))
         return merged(codes, rows, self.operation.apply(take(codes, rows), part))
 
     def where(self, tokens: Tokens) -> Bool[Tensor, " token"]:
