@@ -111,12 +111,15 @@ def test_kid_of_one_distribution_is_about_nought_and_grows_with_the_shift():
     assert abs(same) < 0.05 < near < far
 
 
-def test_kid_leaves_the_global_random_numbers_alone():
+def test_global_random_numbers_and_threads_are_left_alone():
     torch.manual_seed(5)
     wanted = torch.rand(3)
     torch.manual_seed(5)
+    threads = torch.get_num_threads()
     kernel(np.eye(6), np.eye(6) + 1, 5, 3)
+    frechet(np.eye(6), np.eye(6) + 1)
     assert torch.equal(torch.rand(3), wanted)
+    assert torch.get_num_threads() == threads
 
 
 def test_the_control_is_two_halves_of_the_natural_set_at_equal_counts():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from omnisae_diffusion.distance.library import Features, Given, check_installed, pair, tensor
+from omnisae_diffusion.distance.library import Features, Given, check_installed, pair, tensor, threads_for
 
 
 def frechet(first: Features, second: Features) -> float:
@@ -20,10 +20,12 @@ def frechet(first: Features, second: Features) -> float:
     centre = np.concatenate([first, second]).mean(axis=0)
     first, second = _turned(first - centre, second - centre)
     metric = FrechetInceptionDistance(Given(first.shape[1]))
-    metric.update(tensor(first), real=True)
-    metric.update(tensor(second), real=False)
+    with threads_for(first.shape[1] ** 3):
+        metric.update(tensor(first), real=True)
+        metric.update(tensor(second), real=False)
+        found = float(metric.compute())
     # Rounding alone brings it below zero.
-    return max(float(metric.compute()), 0.0)
+    return max(found, 0.0)
 
 
 def _turned(first: Features, second: Features) -> tuple[Features, Features]:

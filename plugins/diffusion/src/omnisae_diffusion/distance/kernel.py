@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from omnisae_diffusion.distance.library import Features, Given, check_installed, pair, tensor
+from omnisae_diffusion.distance.library import Features, Given, check_installed, pair, tensor, threads_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def kernel(first: Features, second: Features, subsets: int = 100, size: int = 10
         metric = KernelInceptionDistance(Given(first.shape[1]), subsets=subsets, subset_size=size)
     metric.update(tensor(first), real=True)
     metric.update(tensor(second), real=False)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), threads_for(size * size * first.shape[1]):
         torch.manual_seed(seed)
         value, spread = metric.compute()
     return Kernel(float(value), float(spread), subsets, size)

@@ -1,5 +1,8 @@
 """What torchmetrics is given: features that were computed before, in float64."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -8,6 +11,10 @@ from torch import Tensor, nn
 from omnisae.errors import DatasetError, PluginError
 
 Features = Float[np.ndarray, "picture feature"]
+
+
+SMALL = 50_000_000
+"""Multiplications below which a product of matrices is left to one thread."""
 
 
 class Given(nn.Module):
@@ -33,6 +40,18 @@ def check_installed() -> None:
             f"FID and KID are computed by torchmetrics, which cannot be imported: {error}",
             "pip install 'omnisae-diffusion[distance]'",
         ) from error
+
+
+@contextmanager
+def threads_for(multiplications: float) -> Iterator[None]:
+    """One thread within, where the work is small: several then gain nothing, and on busy cores wait for each other."""
+    before = torch.get_num_threads()
+    if multiplications < SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def pair(first: Features, second: Features) -> tuple[Features, Features]:
