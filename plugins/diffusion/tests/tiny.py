@@ -1,7 +1,7 @@
 """Tiny, randomly initialised pipelines of the true diffusers classes, made offline.
 
 Every one has the block structure and the depth of the model it stands for, so that the paths of the real one
-(`unet.up_blocks.1.attentions.1`, `transformer.single_transformer_blocks.9`, `text_encoder.text_model.encoder.layers.8`)
+(`unet.up_blocks.1.attentions.1`, `transformer.single_transformer_blocks.9`, `text_encoder_2.encoder.block.23`)
 exist; only widths, vocabularies and pictures are small. A call with `draw` makes 64×64 pictures in two steps.
 
 With a folder, a maker writes the pipeline there with `save_pretrained` and gives back what loading that folder gives.
@@ -79,7 +79,8 @@ def t5_tokenizer() -> T5Tokenizer:
     return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=512)
 
 
-def _clip(width: int, layers: int, tokenizer: CLIPTokenizer, projection: int | None = None) -> CLIPTextModel:
+def _clip(width: int, layers: int, tokenizer: CLIPTokenizer, projection: int | None = None) -> Any:
+    """Since transformers 5 the layers are `encoder.layers`; with a projection, `text_model.encoder.layers`."""
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -117,11 +118,9 @@ def _made(pipeline: Any, folder: Path | None) -> Any:
     if folder is not None:
         pipeline.save_pretrained(folder)
         pipeline = type(pipeline).from_pretrained(folder, local_files_only=True)
-    for (
-        part
-    ) in pipeline.components.values():  # what is built, unlike what is loaded, is in training mode: T5 and DiT drop
+    for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):
-            part.eval()
+            part.eval()  # what is built, unlike what is loaded, is in training mode, where T5 and DiT drop out
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
