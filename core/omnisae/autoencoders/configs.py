@@ -178,6 +178,37 @@ class LayerNormConfig(NormaliserConfig):
         return LayerNorm(self.floor)
 
 
+class ModulatedConfig(NormaliserConfig):
+    """Mean and scale follow the token's last columns, its condition, which no latent codes (after TIDE, Huang 2025)."""
+
+    type: Literal["core.modulated"] = "core.modulated"
+    columns: int = Field(
+        1, ge=1, description="entries at the end of a token that are its condition: the hook's columns"
+    )
+    knots: int = Field(
+        64,
+        ge=1,
+        description="values of a column, at most, at which mean and scale are fitted; both are linear between them. 1: "
+        "they do not follow the column, which is only set apart",
+    )
+    per_dimension: bool = Field(
+        False, description="one scale a dimension at every knot; else one for all, which keeps the geometry"
+    )
+
+    def build(self, width: int) -> "Normaliser":
+        from omnisae.autoencoders.modulated import Modulated
+
+        if self.columns >= width:
+            from omnisae.errors import ConfigError
+
+            raise ConfigError(
+                f"autoencoder.normaliser.columns: {self.columns} of the token's {width} entries are its condition, "
+                "which leaves no activation",
+                "lower columns to the number of columns that the hook point appends to its activations",
+            )
+        return Modulated(width, self.columns, self.knots, self.per_dimension)
+
+
 class L1Config(PenaltyConfig):
     """The sum of codes, each weighed by its atom's norm (Conerly et al. 2024)."""
 
@@ -214,5 +245,6 @@ COMPONENTS: tuple[type[Component], ...] = (
     NoneConfig,
     StandardConfig,
     LayerNormConfig,
+    ModulatedConfig,
     L1Config,
 )

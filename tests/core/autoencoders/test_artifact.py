@@ -18,6 +18,7 @@ from omnisae.autoencoders.configs import (
     L1Config,
     LayerNormConfig,
     MatryoshkaConfig,
+    ModulatedConfig,
     NoneConfig,
     ReLUConfig,
     StandardConfig,
@@ -68,9 +69,10 @@ def reweigh(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> 
         (TopKConfig(k=3), {"normaliser": LayerNormConfig(floor=1e-4)}),
         (BatchTopKConfig(k=3), {"nesting": MatryoshkaConfig(prefixes=(8, 24)), "normaliser": StandardConfig()}),
         (JumpReLUConfig(l0=3), {"normaliser": StandardConfig()}),
+        (TopKConfig(k=3), {"normaliser": ModulatedConfig(knots=8, per_dimension=True)}),
         (ReLUConfig(), {"penalties": (L1Config(weight=0.1),), "normaliser": NoneConfig()}),
     ],
-    ids=["topk", "batchtopk", "jumprelu", "relu"],
+    ids=["topk", "batchtopk", "jumprelu", "modulated", "relu"],
 )
 def test_what_is_saved_is_loaded_bit_for_bit(rule: Any, parts: Any, make: Any, train: Any, tmp_path: Path) -> None:
     autoencoder = train(make(rule, **parts), X, steps=10, batch=64)

@@ -14,6 +14,7 @@ from omnisae.autoencoders.configs import (
     BatchTopKConfig,
     JumpReLUConfig,
     LayerNormConfig,
+    ModulatedConfig,
     ReLUConfig,
     StandardConfig,
     TopKConfig,
@@ -23,7 +24,7 @@ from omnisae.errors import ArtifactError
 from omnisae.testing.planted import planted
 
 RULES = [TopKConfig(k=3), BatchTopKConfig(k=3), JumpReLUConfig(l0=3), ReLUConfig()]
-NORMALISERS = [StandardConfig(), LayerNormConfig()]
+NORMALISERS = [StandardConfig(), LayerNormConfig(), ModulatedConfig()]
 SAMPLE = planted(8, 16, 3, 256, 3)[0]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from omnisae.autoencoders.autoencoder import Autoencoder
-from omnisae.autoencoders.configs import LayerNormConfig, NoneConfig, StandardConfig, TopKConfig
+from omnisae.autoencoders.configs import LayerNormConfig, ModulatedConfig, NoneConfig, StandardConfig, TopKConfig
 from omnisae.autoencoders.initialise import geometric_median, unit_directions
 from omnisae.config import AutoencoderConfig
 from omnisae.errors import TrainingError
@@ -20,7 +20,9 @@ X = planted(8, 16, 3, 512, 3)[0] * 4 + 2
 
 @given(scale=st.floats(1e-3, 1e3), shift=st.floats(-10, 10), seed=st.integers(0, 99))
 @settings(max_examples=30, deadline=None)
-@pytest.mark.parametrize("config", [NoneConfig(), StandardConfig(), LayerNormConfig()], ids=lambda c: c.type)
+@pytest.mark.parametrize(
+    "config", [NoneConfig(), StandardConfig(), LayerNormConfig(), ModulatedConfig()], ids=lambda c: c.type
+)
 def test_undo_gives_activations_back(config: Any, scale: float, shift: float, seed: int) -> None:
     x = (torch.randn(32, 8, generator=torch.Generator().manual_seed(seed)) + shift) * scale
     normaliser = config.build(8)
@@ -43,7 +45,7 @@ def test_standard_of_a_constant_is_finite() -> None:
     assert not normaliser(torch.ones(5, 8))[0].any()
 
 
-@pytest.mark.parametrize("config", [StandardConfig(), LayerNormConfig()], ids=lambda c: c.type)
+@pytest.mark.parametrize("config", [StandardConfig(), LayerNormConfig(), ModulatedConfig()], ids=lambda c: c.type)
 @pytest.mark.parametrize("factor", [2.0**-6, 2.0**7])
 def test_codes_do_not_depend_on_the_scale_of_activations(config: Any, factor: float) -> None:
     """Training on activations in other units gives the same autoencoder but for the units."""
