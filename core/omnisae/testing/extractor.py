@@ -11,6 +11,7 @@ from omnisae.config import HookConfig
 from omnisae.errors import HookError
 from omnisae.extract.dataset import Dataset
 from omnisae.extract.extractor import Extraction, Extractor
+from omnisae.extract.live import join
 from omnisae.extract.module import ModuleExtractor, to_device
 from omnisae.hooks.point import HookPoint
 from omnisae.hooks.taps import tap
@@ -124,6 +125,24 @@ class ExtractorTests:
         one = self.extract(extractor, dataset, rows, points)
         two = self.extract(extractor, dataset, rows, points)
         assert same(dict(one.tokens), dict(two.tokens)), "the model is not deterministic: dropout, or another mode?"
+
+    def test_parts_are_the_whole(
+        self, extractor: Extractor, dataset: Dataset, rows: list[int], points: list[HookPoint]
+    ) -> None:
+        whole = self.extract(extractor, dataset, rows, points)
+        parts: list[Extraction] = []
+        extractor.extract_parts(rows, self.inputs(extractor, dataset, rows), points, parts.append)
+        assert extractor.in_parts or len(parts) == 1, "several parts, and `in_parts` is not set"
+        for point in points:
+            own = [part.tokens[point.name] for part in parts if point.name in part.tokens]
+            assert own, f"{point.name}: no part has its tokens"
+            for i, part in enumerate(own):
+                assert part.example.tolist() == sorted(part.example.tolist()), (
+                    f"{point.name}: the tokens of part {i} do not come in the order of the examples"
+                )
+            joined = join(own)
+            order = joined.example.argsort(stable=True)
+            self.assert_close(joined.take(order), whole.tokens[point.name], point)
 
     def test_batched_equals_unbatched(
         self, extractor: Extractor, dataset: Dataset, rows: list[int], points: list[HookPoint]

@@ -1,5 +1,6 @@
 """Editing a model that is called many times, each call told where it stands."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,14 @@ import torch
 from torch import nn
 
 from omnisae.autoencoders.about import ArtifactInfo
+from omnisae.autoencoders.artifact import save
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.config import AutoencoderConfig
 from omnisae.errors import ConfigError, HookError
 from omnisae.hooks.fingerprint import fingerprint
 from omnisae.hooks.point import HookPoint, Told
 from omnisae.interventions.operation import Operation, add, scale, set_to
-from omnisae.interventions.sae import SAE
+from omnisae.interventions.sae import SAE, load
 from omnisae.interventions.weights import Along, Painted
 from omnisae.tokens.filter import TokenFilter, TokenFilters
 
@@ -336,3 +338,27 @@ def test_axes_that_are_not_there_are_refused(model, x):
     for operation in (scale(0, 0.0, mask={"time": (0, 1)}), scale(0, 0.0, weights=[Along("time", {0: 1})])):
         with pytest.raises(ConfigError, match="axis 'time'(?s:.*)timestep"), sae.edit(model, operation):
             model.walk(x)
+
+
+def test_an_artifact_says_where_it_stands_and_is_the_same_from_disk(model, x, tmp_path):
+    sae = make(model, columns=("timestep",))
+    save(tmp_path / "sae", sae.autoencoder, sae.info)
+    loaded = load(tmp_path / "sae")
+    assert json.loads((tmp_path / "sae" / "sae.json").read_text())["schema"] == 2
+    assert loaded.info == sae.info
+    assert loaded.identity == sae.identity
+    operation = set_to(range(6), 2.0, mask={"timestep": (1, 3)})
+    states = []
+    for one in (sae, loaded):
+        with one.edit(model, operation):
+            states.append(model.walk(x))
+    assert torch.equal(*states)
+
+
+def test_an_artifact_that_says_nothing_new_is_read_by_older_versions(model, tmp_path):
+    sae = make(model)
+    plain = HookPoint(name="h", at=("unet.block",), pattern="example d", width=WIDTH)
+    save(tmp_path / "sae", sae.autoencoder, sae.info.model_copy(update={"hook": plain}))
+    raw = json.loads((tmp_path / "sae" / "sae.json").read_text())
+    assert raw["schema"] == 1
+    assert set(raw["info"]["hook"]) == {"name", "at", "view", "select", "call", "pattern", "sizes", "width"}
