@@ -199,7 +199,7 @@ class _Reader:
 
     def __init__(self, postings: Postings, source: TokenSource, mean: Float32[torch.Tensor, " width"]) -> None:
         self._postings, self._source, self._mean = postings, source, mean
-        self.width = postings.hook.width
+        self.width = postings.hook.own_width
 
     def ceilings(self, found: Sequence[Family]) -> dict[str, Float32[np.ndarray, " slot"]]:
         """The largest activation of every slot on SELECT."""
@@ -240,7 +240,7 @@ class _Reader:
                     f"the tokens of {self._postings.hook.name!r} are not those encoded in {self._postings.path}",
                     "encode again: the store, the split or the token filter has changed since",
                 )
-            yield tokens, batch.values.detach().cpu() - self._mean
+            yield tokens, batch.values[:, : self.width].detach().cpu() - self._mean
         if at != len(here):
             raise StoreError(
                 f"{self._postings.path} holds {len(here)} tokens of this side and the source gave {at}",

@@ -1,4 +1,7 @@
-"""The controls' directions: neurons, principal components, random ones; all centred by the mean of train tokens."""
+"""The controls' directions: neurons, principal components, random ones; all centred by the mean of train tokens.
+
+Columns of hook points are none of the model's own values, and left out.
+"""
 
 from dataclasses import dataclass
 
@@ -60,8 +63,8 @@ def families(
 ) -> tuple[Float32[Tensor, " width"], list[Family]]:
     """The mean of the train tokens, and the controls that the config asks for."""
     if not (config.neurons or config.pca or config.random):
-        return torch.zeros(postings.hook.width), []
-    width = postings.hook.width
+        return torch.zeros(postings.hook.own_width), []
+    width = postings.hook.own_width
     mean, covariance = _moments(postings, source, seed, wide=config.pca > 0 and width <= WIDEST)
     found = []
     if config.neurons:
@@ -81,9 +84,9 @@ def families(
 
 def _leading(postings: Postings, source: TokenSource, seed: int, mean: Tensor, count: int) -> Tensor:
     """The first components of a sample of wide tokens (Halko et al. 2011, four power iterations, seeded)."""
-    rows, most = [], max(2 * count, HELD // postings.hook.width)
+    rows, most = [], max(2 * count, HELD // postings.hook.own_width)
     for batch in source.sequential(postings.manifest.keep, _sampled(postings, seed), 1024):
-        rows.append(batch.values.detach().cpu() - mean)
+        rows.append(batch.values[:, : len(mean)].detach().cpu() - mean)
         if sum(map(len, rows)) >= most:
             break
     sample = torch.cat(rows)[:most] if rows else torch.zeros(1, len(mean))
@@ -106,12 +109,12 @@ def _sampled(postings: Postings, seed: int) -> Bool[np.ndarray, " example"]:
 
 def _moments(postings: Postings, source: TokenSource, seed: int, *, wide: bool) -> tuple[Tensor, Tensor]:
     """Mean and (where `wide`) covariance, in fp64, of a random sample of the train examples' tokens."""
-    chosen, width = _sampled(postings, seed), postings.hook.width
+    chosen, width = _sampled(postings, seed), postings.hook.own_width
     side = width if wide else 0
     total, outer, n = torch.zeros(width, dtype=torch.float64), torch.zeros(side, side, dtype=torch.float64), 0
     shift: Tensor | None = None
     for batch in source.sequential(postings.manifest.keep, chosen, 8192):
-        x = batch.values.detach().cpu()
+        x = batch.values[:, :width].detach().cpu()
         shift = x.mean(dim=0) if shift is None else shift  # keeps the digits where the mean is large
         x = x - shift
         total += x.sum(dim=0, dtype=torch.float64)

@@ -80,6 +80,11 @@ class HookPoint(BaseModel):
         return told | {axis.name: axis.size for axis in self.layout.axes}
 
     @property
+    def own_width(self) -> int:
+        """The number of a token's values that are the model's own: those before the columns."""
+        return self.width - len(self.columns)
+
+    @property
     def roles(self) -> tuple[str, ...]:
         """`content`, then the roles of special tokens."""
         return self.layout.roles

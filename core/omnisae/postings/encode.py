@@ -65,8 +65,10 @@ def encode(
             seen += np.bincount(split[example], minlength=len(NAMES))
             judged = split[example] == TEST
             if judged.any():
-                decoded = artifact.decode(codes)
-                test.add(_numpy(tokens.values)[judged], _numpy(decoded)[judged], int(np.diff(offsets)[judged].sum()))
+                # Columns were told, not explained: their spread would drown that of the activations.
+                own = slice(source.hook.own_width)
+                given, decoded = _numpy(tokens.values)[judged, own], _numpy(artifact.decode(codes))[judged, own]
+                test.add(given, decoded, int(np.diff(offsets)[judged].sum()))
         for side in (SELECT, TEST):
             if seen[side] == 0:
                 raise DatasetError(

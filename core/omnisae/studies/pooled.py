@@ -55,12 +55,13 @@ def activations(
     """
     place = np.full(postings.n_examples, -1)
     place[rows] = np.arange(len(rows))
-    out = np.full((len(rows), source.hook.width), 0.0 if pool == "mean" else -np.inf)
+    width = source.hook.own_width  # columns are none of the model's
+    out = np.full((len(rows), width), 0.0 if pool == "mean" else -np.inf)
     counts = np.zeros(len(rows), np.int64)
     for side in np.unique(postings.split[rows]):
         wanted = (place >= 0) & (postings.split == side)
         for batch in source.sequential(postings.manifest.keep_on(int(side)), wanted, 8192):
-            at, values = place[batch.example.numpy()], batch.values.detach().cpu().numpy()
+            at, values = place[batch.example.numpy()], batch.values[:, :width].detach().cpu().numpy()
             if not len(at):
                 continue
             counts += np.bincount(at, minlength=len(rows))

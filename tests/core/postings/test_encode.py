@@ -11,7 +11,7 @@ import torch
 
 from omnisae.autoencoders.codes import Codes
 from omnisae.errors import DatasetError
-from omnisae.hooks.point import HookPoint
+from omnisae.hooks.point import HookPoint, Told
 from omnisae.postings.encode import encode
 from omnisae.store.source import TokenSource
 from omnisae.tokens.batch import TokenBatch
@@ -82,6 +82,23 @@ def test_held_out_tokens_are_encoded_and_health_is_of_the_test_side(tmp_path: Pa
     assert told["explained_variance"] == pytest.approx(1 - error / ((test - test.mean(axis=0)) ** 2).sum())
     assert told["l0"] == pytest.approx((test > 0).sum() / 4)
     assert (told["tokens"], told["tokens_encoded"]) == (4, 8)
+
+
+def test_columns_are_not_explained_variance(tmp_path: Path) -> None:
+    values = torch.from_numpy(np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32))
+    told = torch.arange(12)[:, None] * 80.0
+    example, split = torch.arange(12) // 2, np.array([0, 1, 2, 0, 1, 2], dtype=np.uint8)
+    health = []
+    for name, given in (("plain", values), ("wide", torch.cat([values, told], dim=1))):
+        source = Source(given, example)
+        if name == "wide":
+            ticks = {"t": Told(argument="t", ticks=(0.0,))}
+            source.hook = HookPoint(name="h", at=("h",), pattern="example d", width=4, told=ticks, columns=("t",))
+        artifact = Halves()
+        artifact.autoencoder.latents = given.shape[1]
+        health.append(encode(artifact, source, split, tmp_path / name).health())  # type: ignore[arg-type]
+    assert health[0]["explained_variance"] == pytest.approx(health[1]["explained_variance"])
+    assert health[0]["mse"] == pytest.approx(health[1]["mse"])
 
 
 def test_signed_codes_are_decoded_with_their_signs_and_counted_by_latent(tmp_path: Path) -> None:
