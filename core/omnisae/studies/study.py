@@ -82,6 +82,7 @@ class Material:
     behind it. `siblings` are the artifacts of the same hook point and config that differ by their seed alone. `seed` is
     the split's. `folder` is where a study may keep what is costly to make anew. `groups` numbers each example's group
     by `score.split.by`: what is drawn or permuted by chance goes by whole groups. None: every example is its own.
+    `artifacts` are the run's first artifact at every hook point, by its name.
     """
 
     postings: "Postings"
@@ -95,6 +96,7 @@ class Material:
     seed: int
     folder: Path
     groups: Int[np.ndarray, " example"] | None = None
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
 
     def rows(self, side: int) -> np.ndarray:
         """The dataset's rows of the encoded examples on one side of the split (extract.split: SELECT or TEST)."""

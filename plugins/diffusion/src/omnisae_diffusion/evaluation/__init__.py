@@ -1,0 +1,1 @@
+"""Studies of what edits do to the pictures that a model makes."""

@@ -1,0 +1,199 @@
+"""Operations by tables of latents: erasing (SAeUron), deactivating where present (ItD), steering along directions
+(SAEdit, Concept Steerers). Each by its paper's formula; what the autoencoder does not explain is kept, unless the edit
+drops it.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnisae.autoencoders.codes import Codes
+from omnisae.errors import ConfigError
+from omnisae.interventions.operation import Known, Operation, Tokens, weight_of
+from omnisae.interventions.sparse import block_of, with_block
+from omnisae.interventions.weights import Weighting
+from omnisae_diffusion.selection import itd, pairs
+from omnisae_diffusion.selection.table import LatentTable
+
+Ramp = Literal["none", "saedit"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByTable(Operation):
+    """An operation on the latents of a table, of which each token takes the part that `weights` say."""
+
+    table: LatentTable
+    strength: float
+    weights: tuple[Weighting, ...] = ()
+    latents: tuple[int, ...] = ()
+    """The table's latents; found by `prepared`, as what follows in subclasses."""
+
+    def prepared(self, known: Known) -> Self:
+        ticks = known.ticks.get(self.table.axis or "")
+        self.table.check(known.identity() if known.identity else "", known.latents, ticks)
+        if self.table.axis is not None and self.table.axis not in known.axes:
+            raise ConfigError(
+                f"the table of {self.table.concept!r} lies along {self.table.axis!r}, and the hook point along "
+                f"{', '.join(known.axes) or 'no axis'}",
+                "use a table that was selected at this hook point",
+            )
+        for one in self.weights:
+            one.check(known.sizes, known.ticks)
+        return replace(self, latents=tuple(self.table.latents.tolist()))
+
+    def apply(self, codes: Codes, tokens: Tokens) -> Codes:
+        old = block_of(codes, self.latents)
+        new = self.change(old, tokens)
+        if self.weights:
+            weight = weight_of(self.weights, tokens).to(old)[:, None]
+            mixed = torch.where(weight == 1, new, old + weight * (new - old))
+            new = torch.where(weight == 0, old, mixed)
+        return with_block(codes, self.latents, new)
+
+    @abstractmethod
+    def change(self, old: Float[Tensor, "token chosen"], tokens: Tokens) -> Float[Tensor, "token chosen"]:
+        """The new values of the table's latents, as if every token took part in full."""
+
+    def entry_of(self, tokens: Tokens) -> Int[Tensor, " token"]:
+        """The number of the table's entry for every token, by what its forward was told or where it lies; −1 where it
+        has no place on the table's axis."""
+        axis = self.table.axis
+        if axis is None:
+            return torch.zeros(len(tokens.example), dtype=torch.int64, device=tokens.coords.device)
+        if axis in tokens.given:
+            told, back = torch.unique(tokens.given[axis], return_inverse=True)
+            return torch.from_numpy(self.table.places(told.double().cpu().numpy())).to(back.device)[back]
+        return tokens.coords[:, tokens.axes.index(axis)].long()
+
+    def laid_out(self, what: Literal["gates", "targets"], absent: float) -> Float[Tensor, "entry chosen"]:
+        """One number of each entry's latents, `absent` for latents that an entry does not name."""
+        place = {latent: i for i, latent in enumerate(self.latents)}
+        found = np.full((len(self.table.entries), len(self.latents)), absent, dtype=np.float32)
+        for row, entry in zip(found, self.table.entries, strict=True):
+            row[[place[int(latent)] for latent in entry.latents]] = getattr(entry, what)
+        return torch.from_numpy(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erase(ByTable):
+    """SAeUron's edit: where z_i exceeds its gate at this time (its mean over all concepts), z_i ← γ · μ_i(t, D_c) ·
+    z_i.
+
+    `strength` is γ: −1 in the paper for styles, down to −30 for objects. Latents that are silent, and tokens in which
+    none of the table's latents exceeds its gate, keep their bits. `relative` leaves out μ_i: z_i ← γ · z_i, which does
+    not depend on the scale of the activations; 0 then switches off.
+    """
+
+    strength: float = -1.0
+    relative: bool = False
+    gates: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    targets: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+
+    def prepared(self, known: Known) -> Self:
+        ready = super().prepared(known)
+        return replace(ready, gates=ready.laid_out("gates", np.inf), targets=ready.laid_out("targets", 0.0))
+
+    def change(self, old: Tensor, tokens: Tokens) -> Tensor:
+        entry = self.entry_of(tokens).to(old.device)
+        gates = self.gates.to(old)[entry.clamp(min=0)]
+        scale = self.strength * (1.0 if self.relative else self.targets.to(old)[entry.clamp(min=0)])
+        acts = (old > gates) & (old > 0) & (entry >= 0)[:, None]
+        return torch.where(acts, scale * old, old)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steer(ByTable):
+    """A direction in code space: z ← z + strength · g, also where latents are silent. g stands in the table: SAEdit's
+    first singular vector for all tokens, or Concept Steerers' codes position by position.
+
+    `ramp` "saedit" lets the strength grow with the generation: min(exp(u·s) − 1, s), s = 15 · strength, u from 0 at the
+    first scheduler time to 1 at the last. On the unconditional branch Concept Steerers subtract: weights along
+    `branch`.
+    """
+
+    strength: float = 1.0
+    ramp: Ramp = "none"
+    positions: tuple[int, int] | None = None
+    """Only tokens at these positions (half-open); None: all."""
+    ticks: tuple[float, ...] = ()
+    targets: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+
+    def prepared(self, known: Known) -> Self:
+        ready = super().prepared(known)
+        ticks = known.ticks.get("timestep", ())
+        if self.ramp == "saedit" and not ticks:
+            raise ConfigError(
+                "ramp: saedit follows the generation, and the hook point has no axis timestep",
+                "steer in the denoiser (at: prompt_embeds), or set ramp: none",
+            )
+        if self.positions is not None and "position" not in known.axes:
+            raise ConfigError(
+                f"positions {list(self.positions)} are named, and the hook point lies along {', '.join(known.axes)}",
+                "steer where prompts are read, or paint a mask over y and x",
+            )
+        return replace(ready, targets=ready.laid_out("targets", 0.0), ticks=tuple(ticks))
+
+    def change(self, old: Tensor, tokens: Tokens) -> Tensor:
+        entry = self.entry_of(tokens).to(old.device)
+        place = entry.clamp(min=0, max=len(self.targets) - 1)
+        added = self.targets.to(old)[place] * self._amount(tokens).to(old)[:, None]
+        inside = (entry >= 0) & (entry < len(self.targets))
+        if self.positions is not None:
+            at = tokens.coords[:, tokens.axes.index("position")].to(old.device)
+            inside = inside & (at >= self.positions[0]) & (at < self.positions[1])
+        return torch.where(inside[:, None] & (added != 0), old + added, old)
+
+    def _amount(self, tokens: Tokens) -> Tensor:
+        if self.ramp == "none":
+            return torch.full((len(tokens.example),), self.strength)
+        told, back = torch.unique(tokens.given["timestep"], return_inverse=True)
+        first, last = self.ticks[0], self.ticks[-1]
+        span = (first - last) or 1.0
+        progress = [min(max((first - float(time)) / span, 0.0), 1.0) for time in told]
+        return torch.tensor([pairs.strength(u, self.strength) for u in progress])[back.cpu()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deactivate(ByTable):
+    """Interpret-then-Deactivate: in prompts that its zero-shot classifier says have the concept, the concept's latents
+    are multiplied by the classifier's factor (−8); prompts without it are untouched, bit for bit.
+
+    `strength` scales the factor's change: 1 is the paper's. The paper replaces the tokens by the reconstruction; edit
+    with `error=False` for that.
+    """
+
+    strength: float = 1.0
+    gate: itd.Gate | None = None
+    known: Known | None = None
+
+    def prepared(self, known: Known) -> Self:
+        if known.decode is None:
+            raise ConfigError("the classifier reconstructs, and no decoder is at hand", "edit by an artifact")
+        return replace(super().prepared(known), gate=itd.gate_of(self.table), known=known)
+
+    def apply(self, codes: Codes, tokens: Tokens) -> Codes:
+        gate, x = self.gate, tokens.activations
+        if gate is None or x is None or self.known is None or self.known.decode is None:
+            raise ConfigError("the zero-shot classifier needs the activations themselves", "edit by an artifact")
+        prompts = int(tokens.example.max()) + 1 if len(tokens.example) else 0
+        has = torch.bincount(tokens.example[tokens.role == 0], minlength=prompts) > 0
+        error = torch.full((prompts,), -np.inf, device=x.device)
+        rows = tokens.example[tokens.role == 0].unique()
+        place = torch.full((prompts,), -1, dtype=torch.int64, device=x.device)
+        place[rows] = torch.arange(len(rows), device=x.device)
+        counted = tokens.role == 0
+        found = gate.error(x, codes, self.known.decode, place[tokens.example].clamp(min=0), len(rows), counted)
+        error[rows] = found.to(error)
+        present = (gate.present(error) & has)[tokens.example] & counted
+        old = block_of(codes, gate.latents)
+        factor = 1.0 + self.strength * (gate.factor - 1.0)
+        new = torch.where(present[:, None].to(old.device) & (old != 0), old * factor, old)
+        return with_block(codes, gate.latents, new)
+
+    def change(self, old: Tensor, tokens: Tokens) -> Tensor:
+        return old

@@ -1,0 +1,117 @@
+"""Processes: denoisers at work. A pipeline of diffusers, or a bare denoiser with a scheduler."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from omnisae_diffusion.asks import Ask
+from omnisae_diffusion.components import Components
+from omnisae_diffusion.plan import Plan
+
+Pictures = UInt8[np.ndarray, "picture y x 3"]
+Frames = Callable[[Pictures], None]
+"""Told the pictures as they stand after every step."""
+
+
+@dataclass(frozen=True)
+class Noising:
+    """Pictures that take the place of the model's own at every step: `clean` are latents in the denoiser's scale,
+    `noise` is what is added to them; at `times` other than these (None: all) the denoiser is not run."""
+
+    clean: Float[Tensor, "picture ..."]
+    noise: Float[Tensor, "picture ..."]
+    times: tuple[float, ...] | None = None
+
+
+class Process(ABC):
+    """A denoiser that makes pictures step by step. `components` are its networks, `denoiser` the path of the one that
+    is run at every step, `time` its argument that tells the scheduler's time."""
+
+    components: Components
+    denoiser: str
+    time: str
+    picture: str
+    steps: int
+    guidance: float
+    size: tuple[int, int]
+    """Height and width of its pictures in pixels."""
+
+    @abstractmethod
+    def plan(self) -> Plan:
+        """At which times the denoiser is called. Raises HookError where the scheduler goes back and forth."""
+
+    @abstractmethod
+    def generate(
+        self,
+        asks: Sequence[Ask],
+        *,
+        frames: Frames | None = None,
+        steps: int | None = None,
+        noise: Float[Tensor, "picture ..."] | None = None,
+    ) -> Pictures:
+        """Pictures under whatever edits are in force, each from `noise` or from that of its own seed: the same whatever
+        else is in the batch, up to rounding. `steps` other than the process' own are for a look at shapes."""
+
+    @property
+    @abstractmethod
+    def noise_shape(self) -> tuple[int, ...]:
+        """The shape of the noise that one picture starts from."""
+
+    @abstractmethod
+    def latents(self, pictures: Float[Tensor, "picture 3 y x"]) -> Float[Tensor, "picture ..."]:
+        """Pictures (−1 to 1) as the denoiser sees them, without noise."""
+
+    @abstractmethod
+    def denoise(self, asks: Sequence[Ask], noising: Noising) -> None:
+        """Run the denoiser on given pictures at every time of the plan, in place of its own."""
+
+    @abstractmethod
+    def grid(self) -> tuple[int, int]:
+        """Height and width of what the denoiser sees."""
+
+    @abstractmethod
+    def noise_error(self, asks: Sequence[Ask], noising: Noising) -> Float[Tensor, " picture"]:
+        """The mean squared error of the noise that the denoiser finds in given pictures, over the plan's times (of
+        `noising.times` where given)."""
+
+    def describe(self) -> dict[str, Any]:
+        """Facts that count for the fingerprint: how pictures are made."""
+        return {"steps": self.steps, "guidance": self.guidance, "size": list(self.size)}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser is."""
+        return next(self.components.parameters()).device
+
+
+def noise_of(asks: Sequence[Ask], shape: Sequence[int]) -> Float[Tensor, "picture ..."]:
+    """Each picture's own noise, by its seed, on the CPU in fp32: the same on every device."""
+    return torch.stack([torch.randn(tuple(shape), generator=torch.Generator().manual_seed(ask.seed)) for ask in asks])
+
+
+def shown(x: Float[Tensor, "picture c y x"]) -> Pictures:
+    """Values from −1 to 1 as pictures in colour; grey ones in three equal channels."""
+    grey = x.clamp(-1, 1).float().cpu()
+    colour = grey if grey.shape[1] == 3 else grey[:, :1].expand(-1, 3, -1, -1)
+    return ((colour + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+@contextmanager
+def replaced_forward(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
+    """Within the block a module's own computation is another; hooks on it go on firing."""
+    held = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if held is None:
+            del module.forward
+        else:
+            module.forward = held
