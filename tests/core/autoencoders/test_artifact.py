@@ -169,8 +169,8 @@ def test_another_json_is_refused(saved: Path) -> None:
 
 
 def test_a_newer_schema_is_refused(saved: Path) -> None:
-    rewrite(saved, lambda raw: raw.update(schema=2))
-    with pytest.raises(ArtifactError, match=r"has schema 2; this omnisae reads up to 1\n.*update omnisae"):
+    rewrite(saved, lambda raw: raw.update(schema=3))
+    with pytest.raises(ArtifactError, match=r"has schema 3; this omnisae reads up to 2\n.*update omnisae"):
         Artifact.load(saved)
 
 
