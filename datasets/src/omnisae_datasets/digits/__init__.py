@@ -28,5 +28,5 @@ WORLD = World(
     write=_write,
     home=Path(__file__).parent,
     recipe=("inks.py", "pictures.py", "write.py"),
-    models=("digits_classifier",),
+    models=("unet", "dit", "digits_classifier"),
 )
