@@ -37,7 +37,7 @@ class _Weighted(_OnLatents):
     weights: dict[str, dict[float, float]] = Field(
         default={},
         description="how much of the change tokens take, by axis: {branch: {0: -1, 1: 1}} by step (0 where not named); "
-        "along an axis of whole forwards by what they are told, linear between: {timestep: {900: 0, 500: 1}}",
+        "along an axis of whole forwards by what they are told, linear between: {time: {900: 0, 500: 1}}",
     )
     paint: Path | None = Field(
         default=None, description="a grey picture (.png), or .npy, of how much tokens along y and x take: white is 1"
