@@ -21,8 +21,9 @@ class Components(nn.Module):
             self.add_module(name, module)
 
     @property
-    def denoiser(self) -> str:
-        """The name of the network that is run at every step. Raises HookError where there is none."""
+    def denoiser_name(self) -> str:
+        """The name of the network that is run at every step, which may be `denoiser` itself. Raises HookError where
+        there is none."""
         for name in DENOISERS:
             if name in self._modules:
                 return name

@@ -55,7 +55,7 @@ def edit(
 def _roof(pipe: Any) -> Components:
     """The pipeline's components: the same object as long as the pipeline's networks are the same."""
     fresh = of_pipeline(pipe)
-    denoiser = getattr(fresh, fresh.denoiser)
+    denoiser = getattr(fresh, fresh.denoiser_name)
     held = _ROOFS.get(denoiser)
     if held is not None and dict(held.named_children()) == dict(fresh.named_children()):
         return held
@@ -86,7 +86,7 @@ def _branches_stand(target: Any, components: Components, sae: SAE) -> Iterator[N
             )
         return step(model_output, timestep, sample, *args, **kwargs)
 
-    handle = getattr(components, components.denoiser).register_forward_pre_hook(see, with_kwargs=True)
+    handle = getattr(components, components.denoiser_name).register_forward_pre_hook(see, with_kwargs=True)
     scheduler.step = checked
     try:
         yield

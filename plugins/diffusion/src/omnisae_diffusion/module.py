@@ -89,10 +89,15 @@ def _fill(network: nn.Module, config: "ModuleConfig") -> None:
             f"extractor.weights: {path} cannot be read as tensors: {error}", "save its state_dict as .safetensors"
         ) from error
     state = {name.removeprefix(config.prefix): value for name, value in held.items()}
-    missing, unexpected = network.load_state_dict(state, strict=False)
+    fits = f"extractor.weights: {path} does not fit {config.code}"
+    remedy = "give the arguments of the network that the weights belong to, and `prefix` where names begin with more"
+    try:
+        missing, unexpected = network.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # tensors of another shape
+        raise ConfigError(f"{fits}: {' '.join(str(error).split())}", remedy) from error
     if missing or unexpected:
         raise ConfigError(
-            f"extractor.weights: {path} does not fit {config.code}: {len(missing)} tensors missing "
-            f"({', '.join(missing[:3])}), {len(unexpected)} unknown ({', '.join(unexpected[:3])})",
-            "give the arguments of the network that the weights belong to, and `prefix` where names begin with more",
+            f"{fits}: {len(missing)} tensors missing ({', '.join(missing[:3])}), {len(unexpected)} unknown "
+            f"({', '.join(unexpected[:3])})",
+            remedy,
         )

@@ -28,7 +28,7 @@ class PipelineProcess(Process):
         self.pipe, self.steps, self.guidance, self.call = pipe, steps, guidance, call
         self._asked_size = size
         self.components = of_pipeline(pipe)
-        self.denoiser, self.time = self.components.denoiser, families.TIME
+        self.denoiser, self.time = self.components.denoiser_name, families.TIME
         self.picture = families.picture_argument(self.model)
         self._takes = inspect.signature(type(pipe).__call__).parameters
 

@@ -1,0 +1,52 @@
+"""Tiny pipelines, extractors over them, and artifacts of their hook points."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def _module(file, name):
+    """A module beside the tests, under a name that `import_module` knows afterwards."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, HERE / file)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache(tmp_path_factory):
+    """Worlds are written into a folder of the test run, never into the user's cache."""
+    os.environ["OMNISAE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Tiny pipelines of the true classes."""
+    pytest.importorskip("diffusers", reason="diffusers is not installed")
+    return _module("tiny.py", "diffusion_tiny")
+
+
+@pytest.fixture(scope="session")
+def bench():
+    """Processes, extractors and artifacts for tests."""
+    pytest.importorskip("diffusers", reason="diffusers is not installed")
+    return _module("bench.py", "diffusion_bench")
+
+
+@pytest.fixture(scope="session")
+def ddpm():
+    """The network class of a small checkpoint that others trained; importable as diffusion_ddpm:UNet."""
+    return _module("ddpm.py", "diffusion_ddpm")
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The world's folder: prompts.csv, natural.csv, natural/."""
+    datasets = pytest.importorskip("omnisae_datasets", reason="omnisae-datasets is not installed")
+    return Path(datasets.resolve("world:digits"))
