@@ -67,7 +67,7 @@ def ran(tmp_path: Path, config: str, pipeline: str, *changes: str, prompts: int 
 
 @pytest.mark.slow
 def test_the_config_of_sd15_runs(tmp_path: Path) -> None:
-    folder, stores = ran(tmp_path, "sd15", "stable_diffusion", "extractor.variant=null", "extractor.steps=3")
+    _, stores = ran(tmp_path, "sd15", "stable_diffusion", "extractor.variant=null", "extractor.steps=3")
     hook = stores["unet.up_blocks.1.attentions.1"]["hook"]
     assert hook["pattern"] == "(branch example) d y x"
     assert len(hook["told"]["timestep"]["ticks"]) == 3
