@@ -3,6 +3,8 @@
 It takes pictures of 28×28 pixels in one channel, from −1 to 1, and times, and predicts the noise.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -21,7 +23,7 @@ class Block(nn.Module):
 
 
 def stage(size, *channels):
-    return nn.Sequential(*(Block((a, size, size), a, b) for a, b in zip(channels, channels[1:], strict=False)))
+    return nn.Sequential(*(Block((a, size, size), a, b) for a, b in pairwise(channels)))
 
 
 def told(width):

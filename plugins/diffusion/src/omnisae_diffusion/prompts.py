@@ -110,10 +110,12 @@ class Prompts(Dataset):
         if pd.isna(value):
             return None
         try:
-            whole = int(value)
-        except (TypeError, ValueError):
-            whole = -1
-        if whole < 0 or whole != float(value):
+            # Not by way of a float where it can be helped: seeds may be long.
+            whole = int(value) if value.isdecimal() else int(float(value))
+            exact = value.isdecimal() or whole == float(value)
+        except (OverflowError, ValueError):
+            whole, exact = -1, False
+        if whole < 0 or not exact:
             raise DatasetError(
                 f"{self.path}, row {row + 1}, column {column!r}: {value!r} is no whole number from 0 on",
                 "mend the table",
@@ -122,6 +124,9 @@ class Prompts(Dataset):
 
     def _named(self) -> list[str]:
         column = self._config.id or ("id" if "id" in self.table else None)
+        if column and self.table[column].isna().any():
+            row = int(self.table[column].isna().to_numpy().argmax()) + 1
+            raise DatasetError(f"{self.path}, row {row}: the column {column!r} is empty", "give every prompt an id")
         names = [str(one) for one in (self.table[column] if column else range(len(self.table)))]
         repeats = self._config.repeats
         found = [name if repeats == 1 else f"{name}-{again}" for name in names for again in range(repeats)]
@@ -139,6 +144,7 @@ class Prompts(Dataset):
 
 
 def _read(path: Path) -> pd.DataFrame:
+    """The table, every cell a text as it stands (so that ids keep their zeros and "NA" is a word), NaN where empty."""
     if not path.is_file():
         raise DatasetError(f"dataset.table: there is no file {path}", "name a .csv, .tsv, .jsonl or .txt of prompts")
     try:
@@ -146,7 +152,12 @@ def _read(path: Path) -> pd.DataFrame:
             lines = [line.strip() for line in path.read_text().splitlines()]
             return pd.DataFrame({"prompt": [line for line in lines if line]})
         if path.suffix == ".jsonl":
-            return pd.read_json(path, lines=True)
-        return pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",")
+            rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+            if not all(isinstance(row, dict) for row in rows):
+                raise ValueError("a line is no object with columns")
+            table = pd.DataFrame(rows, dtype=object)
+            return table.where(table.isna(), table.map(str)).replace("", np.nan)
+        separator = "\t" if path.suffix == ".tsv" else ","
+        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, na_values=[""])
     except (ValueError, pd.errors.ParserError) as error:
         raise DatasetError(f"dataset.table: {path} cannot be read: {error}", "check its form and ending") from error
