@@ -1,12 +1,13 @@
 """Loading: from a config's `model` to a process, by folder, hub name or world; nothing is fetched unless it says
 hf-hub."""
 
+import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from omnisae.errors import ConfigError, did_you_mean
@@ -50,16 +51,21 @@ def process(config: "PipelineConfig") -> Process:
 
 
 def scheduler_of(described: dict[str, Any], changes: dict[str, Any]) -> Any:
-    """A scheduler by its class and fields, with what the config changes. Raises ConfigError for an unknown class."""
+    """A scheduler by its class and fields, with what the config changes. Raises ConfigError for an unknown class or
+    field."""
     import diffusers
 
     fields = {key: value for key, value in described.items() if not key.startswith("_") and key != "class"}
     changed = dict(changes)
     name = changed.pop("class", None) or described.get("class") or described.get("_class_name") or "DDIMScheduler"
     made = getattr(diffusers, str(name), None)
-    if made is None or not hasattr(made, "from_config"):
+    if made is None or not hasattr(made, "set_timesteps"):
         known = [one for one in dir(diffusers) if one.endswith("Scheduler")]
         raise ConfigError(f"extractor.scheduler: diffusers has no {name!r}", did_you_mean(str(name), known))
+    takes = inspect.signature(made.__init__).parameters
+    for field in changed:
+        if field not in takes:
+            raise ConfigError(f"extractor.scheduler: {name} has no field {field!r}", did_you_mean(field, takes))
     return made.from_config(fields, **changed)
 
 
@@ -97,16 +103,22 @@ def _from_file(path: Path, config: "PipelineConfig", dtype: torch.dtype) -> Proc
         with safe_open(path, framework="pt") as file:
             told = (file.metadata() or {}).get(METADATA)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise ConfigError(f"extractor.model: {path} cannot be read: {error}", "check the path") from error
     if told is None:
         raise ConfigError(
             f"extractor.model: {path} does not say what it is (no {METADATA!r} in its metadata)",
             "name the folder with config.json beside the weights",
         )
-    about = json.loads(told)
-    denoiser = _built(about["class"], about["config"])
-    denoiser.load_state_dict(tensors)
+    try:
+        about = json.loads(told)
+        denoiser = _built(about["class"], about["config"])
+        denoiser.load_state_dict(tensors)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"extractor.model: {path} does not hold what its metadata says ({METADATA}): {' '.join(str(error).split())}",
+            "write the file anew: a class of diffusers, its config, and all of its tensors",
+        ) from error
     labels, null = tuple(about.get("labels", ())), about.get("null_label")
     classes = Classes(len(labels), null, labels) if labels else None
     plan = about.get("scheduler", {})
@@ -140,8 +152,11 @@ def _from_folder(path: Path, config: "PipelineConfig", dtype: torch.dtype) -> Pr
 def _built(kind: str, fields: dict[str, Any]) -> nn.Module:
     import diffusers
 
-    made: nn.Module = getattr(diffusers, kind)(**fields)
-    return made
+    made = getattr(diffusers, kind)
+    if not (isinstance(made, type) and issubclass(made, nn.Module)):
+        raise TypeError(f"{kind} is no network of diffusers")
+    network: nn.Module = made(**fields)
+    return network
 
 
 def _bare(
