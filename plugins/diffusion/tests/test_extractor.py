@@ -50,7 +50,7 @@ class TestNoising(Digits):
 
     @pytest.fixture
     def config(self, digits):
-        return PipelineConfig(model=self.model, steps=4, gather="noising", at=(500.0, 0.0), device="cpu")
+        return PipelineConfig(model=self.model, steps=4, gather="noising", at=(749.0, 249.0), device="cpu")
 
     @pytest.fixture
     def dataset(self, digits):
@@ -123,7 +123,7 @@ def test_tokens_are_the_module_s_values_where_they_lie(bench, unet):
     one = unet(steps=2)
     seen = []
     handle = one.process.components.unet.mid_block.register_forward_hook(lambda m, a, out: seen.append(out.clone()))
-    point, tokens = bench.read(one, "unet.mid_block")
+    _, tokens = bench.read(one, "unet.mid_block")
     seen = seen[-2:]  # before them, shapes were found
     handle.remove()
     for step, example, y, x in ((0, 0, 0, 0), (0, 1, 3, 7), (1, 0, 7, 2), (1, 1, 5, 6)):
@@ -163,7 +163,7 @@ def test_some_times_are_read_of_a_whole_generation(bench, unet):
     whole, some = unet(steps=4), unet(steps=4, at=(500.0, 0.0))
     _, every = bench.read(whole, "unet.mid_block")
     counted = bench.counted(some.process.components.unet)
-    point, tokens = bench.read(some, "unet.mid_block")
+    _, tokens = bench.read(some, "unet.mid_block")
     assert counted.calls == 1 + 4, "shapes are found in one step; every later step needs those before it"
     assert some.read_times == (500.0, 0.0)
     assert tokens.coords[:, 0].unique().tolist() == [1, 3]
@@ -409,9 +409,10 @@ def test_a_batch_of_another_size_is_said(bench, unet):
         one.extract([0], bench.inputs_of(one), [point])
 
 
-def test_layouts_may_be_declared(bench, unet):
-    point, tokens = bench.read(unet(), "unet.time_embedding", layout="example d")
+def test_what_has_no_place_in_the_picture_has_steps_alone(bench, unet):
+    point, tokens = bench.read(unet(), "unet.time_embedding")
     assert point.axes == ("timestep",)
+    assert len(tokens) == 2 * 2
 
 
 # -- loading --------------------------------------------------------------------------------------------------------
@@ -454,11 +455,12 @@ def test_an_unknown_model_of_the_world_is_said(digits, bench):
 def test_tensors_that_do_not_say_what_they_are_are_refused(bench, tmp_path):
     from safetensors.torch import save_file
 
-    save_file({"a": torch.zeros(2)}, tmp_path / "a.safetensors")
+    path = tmp_path / "a.safetensors"
+    save_file({"a": torch.zeros(2)}, path)
     with pytest.raises(ConfigError) as error:
-        PipelineConfig(model=str(tmp_path / "a.safetensors")).build(bench.Given([]))
+        PipelineConfig(model=str(path)).build(bench.Given([]))
     assert error.value.problem == (
-        f"extractor.model: {tmp_path / 'a.safetensors'} does not say what it is (no 'omnisae_diffusers' in its metadata)"
+        f"extractor.model: {path} does not say what it is (no 'omnisae_diffusers' in its metadata)"
     )
 
 

@@ -115,8 +115,9 @@ def _from_file(path: Path, config: "PipelineConfig", dtype: torch.dtype) -> Proc
         denoiser = _built(about["class"], about["config"])
         denoiser.load_state_dict(tensors)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        said = " ".join(str(error).split())
         raise ConfigError(
-            f"extractor.model: {path} does not hold what its metadata says ({METADATA}): {' '.join(str(error).split())}",
+            f"extractor.model: {path} does not hold what its metadata says ({METADATA}): {said}",
             "write the file anew: a class of diffusers, its config, and all of its tensors",
         ) from error
     labels, null = tuple(about.get("labels", ())), about.get("null_label")
