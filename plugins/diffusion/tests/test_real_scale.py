@@ -85,7 +85,6 @@ def test_the_config_of_sdxl_turbo_runs_at_all_four_blocks(tmp_path: Path) -> Non
     assert len(json.dumps(tables).split("unet.")) > 4
 
 
-@pytest.mark.slow
 def test_the_config_of_pixart_runs_with_the_time_as_a_column(tmp_path: Path) -> None:
     changes = ("extractor.steps=3", "extractor.call.max_sequence_length=16")
     _, stores = ran(tmp_path, "pixart", "pixart", *changes)
@@ -93,7 +92,6 @@ def test_the_config_of_pixart_runs_with_the_time_as_a_column(tmp_path: Path) -> 
     assert (hook["pattern"], hook["columns"], hook["width"]) == ("(branch example) (y x) d", ["timestep"], 17)
 
 
-@pytest.mark.slow
 def test_the_config_of_flux_runs_on_blocks_of_two_streams_and_of_one(tmp_path: Path) -> None:
     changes = ("extractor.steps=2", "extractor.size=[64,64]", "extractor.call.max_sequence_length=16")
     _, stores = ran(tmp_path, "flux", "flux", *changes)
@@ -103,7 +101,6 @@ def test_the_config_of_flux_runs_on_blocks_of_two_streams_and_of_one(tmp_path: P
         assert one["hook"]["sizes"] == {"y": 8, "x": 8}
 
 
-@pytest.mark.slow
 def test_the_config_of_the_text_encoder_runs(tmp_path: Path) -> None:
     changes = ("extractor.variant=null", "extractor.steps=2")
     _, stores = ran(tmp_path, "text_encoder", "stable_diffusion", *changes)
