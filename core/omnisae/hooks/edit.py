@@ -68,6 +68,7 @@ class _Editing:
                 whole.register_forward_hook(self._leave),
             ):
                 stack.callback(handle.remove)
+            _recorders_last(module)
             yield
 
     def _enter(self, model: nn.Module, args: Any) -> None:
@@ -147,6 +148,14 @@ class _Editing:
         elif given is not None:
             changed = torch.where(changed == seen, before, (given + changed).to(before.dtype))
         return _laid_out_as(before, changed.to(before.dtype))
+
+
+def _recorders_last(module: nn.Module) -> None:
+    """Let hooks by which transformers records `hidden_states` run after all others, so that they record what was
+    edited: pipelines that take a text encoder's last but one layer read it from that record."""
+    hooks: Any = module._forward_hooks  # an OrderedDict
+    for key in [key for key, hook in hooks.items() if str(getattr(hook, "__module__", "")).startswith("transformers.")]:
+        hooks.move_to_end(key)
 
 
 def _laid_out_as(before: Tensor, new: Tensor) -> Tensor:

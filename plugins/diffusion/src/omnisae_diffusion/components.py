@@ -51,7 +51,10 @@ def refuse_bypassed(modules: Mapping[str, nn.Module]) -> None:
             raise _bypassed(name, "is compiled by torch.compile", "give the pipeline before compilation")
         for path, module in network.named_modules():
             where = f"{name}.{path}" if path else name
-            if getattr(module, "_compiled_call_impl", None) is not None:
+            replaced = vars(module).get("forward")
+            if getattr(module, "_compiled_call_impl", None) is not None or hasattr(
+                replaced, "_torchdynamo_orig_callable"
+            ):
                 raise _bypassed(where, "is compiled by torch.compile", "give the pipeline before compilation")
             if getattr(module, "_hf_hook", None) is not None:
                 raise _bypassed(

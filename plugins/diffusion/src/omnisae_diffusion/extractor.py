@@ -64,8 +64,8 @@ class DiffusionExtractor(ModuleExtractor):
         return Inputs((places.probe_ask(self.process),), None)
 
     def forward(self, inputs: Inputs) -> None:
-        """One step of one generation: what shapes are found by."""
-        self.process.generate(inputs.asks, steps=1)
+        """One generation in which the denoiser is run once: what shapes are found by."""
+        self.process.look(inputs.asks)
 
     def describe(self) -> Mapping[str, Any]:
         gathered = {"gather": self.config.gather, "branch": self.branch, "at": self._at}
@@ -74,7 +74,11 @@ class DiffusionExtractor(ModuleExtractor):
     # -- hook points ------------------------------------------------------------------------------------------------
 
     def resolve(self, hooks: "Sequence[HookConfig]") -> list[HookPoint]:
-        return super().resolve([places.translated(hook, self.process) for hook in hooks])
+        found = [places.translated(hook, self.process) for hook in hooks]
+        for hook in found:
+            if not isinstance(hook.at, str):
+                places.in_denoiser(hook.at, self.process)
+        return super().resolve(found)
 
     def declare(self, path: str, view: View, shape: tuple[int, ...]) -> tuple[str, dict[str, int]]:
         return places.layout(path, shape, self.process, self.plan)

@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from omnisae.errors import ConfigError, HookError
+from omnisae.errors import ConfigError, HookError, did_you_mean
 from omnisae_diffusion import families
 from omnisae_diffusion.asks import Ask
 from omnisae_diffusion.components import of_pipeline
 from omnisae_diffusion.plan import Plan, from_calls
-from omnisae_diffusion.process import Frames, Noising, Pictures, Process, replaced_forward
+from omnisae_diffusion.process import Frames, Noising, Pictures, Process, replaced_call, replaced_forward
 
 
 class PipelineProcess(Process):
@@ -24,13 +24,14 @@ class PipelineProcess(Process):
     def __init__(
         self, pipe: Any, *, steps: int, guidance: float, size: tuple[int, int] | None, call: dict[str, Any]
     ) -> None:
+        self._takes = inspect.signature(type(pipe).__call__).parameters
+        _check(call, type(pipe).__name__, self._takes)
         pipe.set_progress_bar_config(disable=True)
         self.pipe, self.steps, self.guidance, self.call = pipe, steps, guidance, call
         self._asked_size = size
         self.components = of_pipeline(pipe)
         self.denoiser, self.time = self.components.denoiser_name, families.TIME
         self.picture = families.picture_argument(self.model)
-        self._takes = inspect.signature(type(pipe).__call__).parameters
 
     @property
     def model(self) -> nn.Module:
@@ -89,6 +90,20 @@ class PipelineProcess(Process):
         made = self.pipe(**asked)
         return np.stack([np.asarray(one.convert("RGB"), dtype=np.uint8) for one in made.images])
 
+    def look(self, asks: Sequence[Ask]) -> None:
+        blank: list[Any] = []
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if blank:
+                return blank[0]
+            found = self.model._call_impl(*args, **kwargs)
+            blank.append(_zeros(found))
+            return found
+
+        # Two steps, for some pipelines treat one apart.
+        with replaced_call(self.model, call):
+            self.generate(asks, steps=2)
+
     @property
     def noise_shape(self) -> tuple[int, ...]:
         return self._rehearsed[1]
@@ -129,11 +144,11 @@ class PipelineProcess(Process):
 
     def _noised(self, asks: Sequence[Ask], noising: Noising, answered: Callable[[Any], None]) -> None:
         """One generation in which the denoiser is given noised pictures in place of the pipeline's own, and answers
-        nothing at times that are not wanted."""
-        told, run, blank = inspect.signature(self.model.forward), self.model.forward, [None]
+        nothing at times that are not wanted. Hooks see what it is given."""
+        told, blank = inspect.signature(self.model.forward), [None]
         scheduler = self.pipe.scheduler
 
-        def forward(*args: Any, **kwargs: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
             bound = told.bind(*args, **kwargs)
             time = torch.as_tensor(bound.arguments[self.time]).reshape(-1)[0]
             unwanted = noising.times is not None and not any(abs(float(time) - one) < 1e-4 for one in noising.times)
@@ -142,12 +157,14 @@ class PipelineProcess(Process):
             given = bound.arguments[self.picture]
             noised = _add_noise(scheduler, noising, time, given)
             bound.arguments[self.picture] = noised.repeat(len(given) // len(noised), *([1] * (given.ndim - 1)))
-            found = run(*bound.args, **bound.kwargs)
+            # By name where it was by name, as hooks expect it.
+            given_args = tuple(bound.arguments[name] for name in list(told.parameters)[: len(args)])
+            found = self.model._call_impl(*given_args, **{name: bound.arguments[name] for name in kwargs})
             blank[0] = _zeros(found)
             answered(found)
             return found
 
-        with replaced_forward(self.model, forward):
+        with replaced_call(self.model, call):
             self.generate(asks)
 
     def _arguments(self, asks: Sequence[Ask], steps: int) -> dict[str, Any]:
@@ -168,8 +185,14 @@ class PipelineProcess(Process):
         return asked
 
     def _label(self, ask: Ask) -> int:
+        """The number of the class that is asked for. Where nothing is, that of no class, which diffusers put last."""
+        count = int(getattr(self.model.config, "num_embeds_ada_norm", None) or 0)
         if ask.label is not None:
+            if count and not 0 <= ask.label < count:
+                raise ConfigError(f"class label {ask.label} is asked for", f"the model knows labels 0 to {count - 1}")
             return ask.label
+        if not ask.text and count:
+            return count
         known = getattr(self.pipe, "labels", {})
         if ask.text not in known:
             raise ConfigError(
@@ -197,6 +220,28 @@ class PipelineProcess(Process):
         decoded = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
         made = self.pipe.image_processor.postprocess(decoded, output_type="pil")
         return np.stack([np.asarray(one.convert("RGB"), dtype=np.uint8) for one in made])
+
+
+_OURS = (
+    *("prompt", "class_labels", "generator", "latents", "num_inference_steps", "num_images_per_prompt"),
+    *("output_type", "return_dict", "callback_on_step_end"),
+)
+
+
+def _check(call: dict[str, Any], pipeline: str, takes: Any) -> None:
+    """Raises ConfigError where a call names what a pipeline does not take (some swallow it), or what the config says
+    elsewhere."""
+    for name in call:
+        if name in _OURS:
+            raise ConfigError(
+                f"extractor.call names {name!r}, which follows from the dataset and the other fields",
+                "use extractor.steps, extractor.size, or the dataset's columns",
+            )
+        if name not in takes or name == "self":
+            known = [one for one in takes if one not in (*_OURS, "self", "kwargs")]
+            raise ConfigError(
+                f"extractor.call names {name!r}, which {pipeline} does not take", did_you_mean(name, known)
+            )
 
 
 def _zeros(answer: Any) -> Any:

@@ -94,12 +94,14 @@ def layout(path: str, shape: tuple[int, ...], process: Process, plan: Plan) -> t
     if len(shape) == 2:
         return f"{batch} d", sizes
     if len(shape) == 3 and not inside:
-        return "example ([bos] + position) d", sizes | {"position": shape[1] - 1} if _begins(path, process) else {}
+        if _begins(path, process):
+            return "example ([bos] + position) d", {"position": shape[1] - 1}
+        return "example position d", {"position": shape[1]}
     if len(shape) == 3:
         grid = _grid(shape[1], process.grid())
         if grid is not None:
             return f"{batch} (y x) d", sizes | {"y": grid[0], "x": grid[1]}
-        return f"{batch} position d", sizes
+        return f"{batch} position d", sizes | {"position": shape[1]}
     raise HookError(
         f"hook point {path!r}: no layout is known for a tensor of shape {list(shape)}",
         "declare it under `hooks:`, e.g. layout: '(branch example) (y x) d' with sizes: {branch: 2, y: 16, x: 16}",

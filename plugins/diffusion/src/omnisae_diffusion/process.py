@@ -1,5 +1,6 @@
 """Processes: denoisers at work. A pipeline of diffusers, or a bare denoiser with a scheduler."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -59,6 +60,10 @@ class Process(ABC):
         """Pictures under whatever edits are in force, each from `noise` or from that of its own seed: the same whatever
         else is in the batch, up to rounding. `steps` other than the process' own are for a look at shapes."""
 
+    def look(self, asks: Sequence[Ask]) -> None:
+        """A generation by which shapes are found: the denoiser is run once."""
+        self.generate(asks, steps=1)
+
     @property
     @abstractmethod
     def noise_shape(self) -> tuple[int, ...]:
@@ -107,6 +112,7 @@ def shown(x: Float[Tensor, "picture c y x"]) -> Pictures:
 def replaced_forward(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
     """Within the block a module's own computation is another; hooks on it go on firing."""
     held = module.__dict__.get("forward")
+    forward.__signature__ = inspect.signature(module.forward)  # type: ignore[attr-defined]
     module.forward = forward
     try:
         yield
@@ -115,3 +121,14 @@ def replaced_forward(module: Any, forward: Callable[..., Any]) -> Iterator[None]
             del module.forward
         else:
             module.forward = held
+
+
+@contextmanager
+def replaced_call(module: Any, call: Callable[..., Any]) -> Iterator[None]:
+    """Within the block, to call a module is to call this, before any hook on it. `module._call_impl` runs the module
+    with its hooks."""
+    module._compiled_call_impl = call  # what torch calls in a module's place
+    try:
+        yield
+    finally:
+        del module._compiled_call_impl
