@@ -5,20 +5,17 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from omnisae.atomic import disk
 from omnisae.errors import StoreError
 from omnisae.lock import lives
 from omnisae.tokens.batch import TokenBatch
-
-_FIELDS = ("values", "example", "coords", "role")
 
 
 @contextmanager
@@ -27,7 +24,10 @@ def spool(beside: Path) -> Iterator["Spool"]:
     with disk(beside):
         folder = tempfile.TemporaryDirectory(prefix=f".spool.{os.getpid()}.", dir=beside, ignore_cleanup_errors=True)
     with folder as name:
-        yield Spool(Path(name))
+        with disk(beside):
+            file = open(Path(name) / "parts", "wb+", buffering=0)  # noqa: SIM115  closed by the next line's block
+        with file:
+            yield Spool(file)
 
 
 def sweep(beside: Path) -> None:
@@ -39,51 +39,102 @@ def sweep(beside: Path) -> None:
 
 
 class Spool:
-    """Parts of one batch of examples, each in the order of the examples; about one part is in memory at a time."""
+    """Parts of one batch of examples, each in the order of the examples; about one part is in memory at a time.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._parts = folder, 0
+    One file holds, part after part, the bytes of values, coordinates and roles; how many tokens each example has in
+    each part is kept in memory.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._end = file, 0
+        self._parts: list[_Part] = []
 
     def add(self, part: TokenBatch) -> None:
         """Keep a part. Raises StoreError where its examples do not ascend, or the disk is full."""
         if not len(part):
             return
-        tensors = {name: getattr(part, name).cpu().contiguous() for name in _FIELDS}
-        example = tensors["example"]
+        example = part.example.cpu()
         if bool((example[1:] < example[:-1]).any()):
             raise StoreError(
-                f"part {self._parts} of a batch has its examples out of order", "give each part in the order of `rows`"
+                f"part {len(self._parts)} of a batch has its examples out of order",
+                "give each part in the order of `rows`",
             )
-        with disk(self._folder):
-            save_file(tensors, self._file(self._parts))
-        self._parts += 1
+        rows, counts = torch.unique_consecutive(example, return_counts=True)
+        columns = []
+        with disk(Path(self._file.name)):
+            for tensor in (part.values, part.coords, part.role):
+                columns.append(_Column(self._end, tensor.dtype, tuple(tensor.shape[1:])))
+                self._end += _write(self._file, tensor)
+        stops = torch.cat([torch.zeros_like(counts[:1]), counts.cumsum(0)])
+        self._parts.append(_Part(rows, counts, stops, *columns))
 
     def by_example(self) -> Iterator[TokenBatch]:
         """All that was kept, in ascending order of examples, each example's tokens in the order in which they came;
         about as many tokens at a time as one part holds, yet no less than one example's."""
         if not self._parts:
             return
-        files = [safe_open(self._file(i), framework="pt") for i in range(self._parts)]
-        examples = [_all(file, "example") for file in files]
-        rows = torch.unique(torch.cat(examples))
-        for some in rows.split(max(1, len(rows) // len(files))):
-            first, last = int(some[0]), int(some[-1])
-            pieces = [_piece(file, *_span(example, first, last)) for file, example in zip(files, examples, strict=True)]
-            joined = TokenBatch(*(torch.cat([getattr(piece, name) for piece in pieces]) for name in _FIELDS))
-            yield joined.take(joined.example.argsort(stable=True))
+        rows = torch.unique(torch.cat([part.rows for part in self._parts]))
+        for some in rows.split(max(1, len(rows) // len(self._parts))):
+            yield self._joined(int(some[0]), int(some[-1]))
 
-    def _file(self, part: int) -> Path:
-        return self._folder / f"{part}.safetensors"
+    def _joined(self, first: int, last: int) -> TokenBatch:
+        pieces = [self._piece(part, first, last) for part in self._parts]
+        joined = TokenBatch(*(torch.cat(column) for column in zip(*pieces, strict=True)))
+        return joined.take(joined.example.argsort(stable=True))
+
+    def _piece(self, part: "_Part", first: int, last: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Values, examples, coordinates and roles of a part's examples from `first` to `last`."""
+        a, b = int(torch.searchsorted(part.rows, first)), int(torch.searchsorted(part.rows, last, right=True))
+        example = part.rows[a:b].repeat_interleave(part.counts[a:b])
+        start, stop = int(part.stops[a]), int(part.stops[b])
+        values, coords, role = (
+            _read(self._file, column, start, stop) for column in (part.values, part.coords, part.role)
+        )
+        return values, example, coords, role
 
 
-def _all(file: Any, name: str) -> Tensor:
-    found: Tensor = file.get_tensor(name)
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """Where a part's tensor begins in the file; its dtype and the shape of a token's share."""
+
+    offset: int
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The examples of a part, how many tokens each has in it, where these begin and end, and where they lie."""
+
+    rows: Tensor
+    counts: Tensor
+    stops: Tensor
+    values: _Column
+    coords: _Column
+    role: _Column
+
+
+def _write(file: BinaryIO, tensor: Tensor) -> int:
+    """All of a tensor's bytes, at the file's end: one call may write a part only. How many they are."""
+    if not tensor.numel():
+        return 0
+    left = memoryview(tensor.cpu().contiguous().view(torch.uint8).numpy()).cast("B")
+    size = len(left)
+    while left:
+        left = left[file.write(left) :]
+    return size
+
+
+def _read(file: BinaryIO, column: _Column, start: int, stop: int) -> Tensor:
+    """The tokens of a column from `start` to `stop`."""
+    found = torch.empty((stop - start, *column.shape), dtype=column.dtype)
+    if not found.numel():
+        return found
+    left = memoryview(found.view(torch.uint8).numpy()).cast("B")
+    at = column.offset + start * (len(left) // (stop - start))
+    while left:
+        got = os.preadv(file.fileno(), [left], at)
+        if not got:
+            raise StoreError(f"{file.name} has become shorter", "leave the store's folder alone while it is written")
+        left, at = left[got:], at + got
     return found
-
-
-def _span(example: Tensor, first: int, last: int) -> tuple[int, int]:
-    return int(torch.searchsorted(example, first)), int(torch.searchsorted(example, last, right=True))
-
-
-def _piece(file: Any, start: int, stop: int) -> TokenBatch:
-    return TokenBatch(*(file.get_slice(name)[start:stop] for name in _FIELDS))
