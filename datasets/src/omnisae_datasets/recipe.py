@@ -127,7 +127,7 @@ def halved(model: nn.Module) -> dict[str, Tensor]:
     return halves
 
 
-def about(
+def described(
     name: str,
     base: str,
     arguments: dict[str, Any],

@@ -181,7 +181,7 @@ def finish(model: nn.Module, out: Path, steps: dict[str, Any]) -> Seen:
         moved_ink=moved["ink"],
         others="\n".join(f"| {name} | {' | '.join(map(str, row.values()))} |" for name, row in others.items()),
     )
-    about = recipe.about(NAME, BASE, ARGUMENTS, PREPARE, (SIDE, SIDE), NAMES)
+    about = recipe.described(NAME, BASE, ARGUMENTS, PREPARE, (SIDE, SIDE), NAMES)
     quality = {**seen.card(), "changed_as_in_training": moved, "not_digits": others}
     save(out, NAME, "omnisae_timm", about, tensors, steps, quality, text)
     return seen

@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from omnisae_diffusion.edit import edit as edit
+    from omnisae_diffusion.editing import edit as edit
     from omnisae_diffusion.selection.table import LatentTable as LatentTable
 
-_HOMES = {"LatentTable": "omnisae_diffusion.selection.table", "edit": "omnisae_diffusion.edit"}
+_HOMES = {"LatentTable": "omnisae_diffusion.selection.table", "edit": "omnisae_diffusion.editing"}
 
 __all__ = ["LatentTable", "edit"]
 

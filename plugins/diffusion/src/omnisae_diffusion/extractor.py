@@ -74,7 +74,7 @@ class DiffusionExtractor(ModuleExtractor):
     # -- hook points ------------------------------------------------------------------------------------------------
 
     def resolve(self, hooks: "Sequence[HookConfig]") -> list[HookPoint]:
-        found = [places.translated(hook, self.process) for hook in hooks]
+        found = [places.translated(hook, self.process, self.plan) for hook in hooks]
         for hook in found:
             if not isinstance(hook.at, str):
                 places.in_denoiser(hook.at, self.process)

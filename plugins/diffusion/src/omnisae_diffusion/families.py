@@ -14,6 +14,9 @@ TIME = "timestep"
 PICTURES = ("sample", "hidden_states")
 PROMPT = "encoder_hidden_states"
 
+DIT_NO_CLASS = 1000
+"""The class that a DiT pipeline takes for none, whatever its transformer knows."""
+
 _CONDITIONAL_FIRST = ("DiTPipeline",)
 _BY_CALL = ("FluxPipeline", "FluxImg2ImgPipeline", "QwenImagePipeline")
 
@@ -37,9 +40,10 @@ def picture_argument(denoiser: nn.Module) -> str:
 def branches_run(pipe: Any, pictures: int, batch: int, labels: Any = None) -> int:
     """How many branches of guidance the denoiser was run on for each picture, when `pictures` go to the scheduler.
 
-    A DiT pipeline hands the doubled batch to its scheduler: whether it is doubled, the labels tell.
+    A DiT pipeline hands the doubled batch to its scheduler: whether it is doubled, the labels tell, of which the second
+    half then stand for none.
     """
     if type(pipe).__name__ != "DiTPipeline":
         return batch // max(pictures, 1)
     half = len(labels) // 2 if labels is not None else 0
-    return 2 if half and bool((labels[half:] == labels.max()).all()) and len(set(labels[half:].tolist())) == 1 else 1
+    return 2 if half and 2 * half == len(labels) and bool((labels[half:] == DIT_NO_CLASS).all()) else 1

@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from omnisae.autoencoders.codes import Codes
@@ -17,7 +17,7 @@ from omnisae.errors import ConfigError
 from omnisae.interventions.operation import Known, Operation, Tokens, weight_of
 from omnisae.interventions.sparse import block_of, with_block
 from omnisae.interventions.weights import Weighting
-from omnisae_diffusion.selection import itd, pairs
+from omnisae_diffusion.selection import itd, pairs, presence
 from omnisae_diffusion.selection.table import LatentTable
 
 Ramp = Literal["none", "saedit"]
@@ -25,13 +25,20 @@ Ramp = Literal["none", "saedit"]
 
 @dataclass(frozen=True, kw_only=True)
 class ByTable(Operation):
-    """An operation on the latents of a table, of which each token takes the part that `weights` say."""
+    """An operation on the latents of a table, of which each token takes the part that `weights` say.
+
+    `gated`: only in examples (each branch of guidance apart) in which the table's gate finds the concept at this time;
+    all others keep their bits.
+    """
 
     table: LatentTable
     strength: float
     weights: tuple[Weighting, ...] = ()
+    gated: bool = False
     latents: tuple[int, ...] = ()
-    """The table's latents; found by `prepared`, as what follows in subclasses."""
+    """The table's latents; found by `prepared`, as what follows, here and in subclasses."""
+    speak: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    """By entry of the table, what each activation counts for the concept; the last column is the bias."""
 
     def prepared(self, known: Known) -> Self:
         ticks = known.ticks.get(self.table.axis or "")
@@ -42,26 +49,66 @@ class ByTable(Operation):
                 f"{', '.join(known.axes) or 'no axis'}",
                 "use a table that was selected at this hook point",
             )
+        for axis, size in self.table.grid.items():
+            if known.sizes.get(axis) != size:
+                raise ConfigError(
+                    f"the map of {self.table.concept!r} has {size} places along {axis!r}, and the hook point "
+                    f"{known.sizes.get(axis, 'no such axis')}",
+                    "use a map that was made at this hook point, for pictures of this size",
+                )
         for one in self.weights:
             one.check(known.sizes, known.ticks)
-        return replace(self, latents=tuple(self.table.latents.tolist()))
+        ready = replace(self, latents=tuple(self.table.latents.tolist()))
+        if not self.gated:
+            return ready
+        rows = [np.append(gate.weights, gate.bias) for gate in presence.gates(self.table)]
+        return replace(ready, speak=torch.from_numpy(np.stack(rows)).float())
 
     def apply(self, codes: Codes, tokens: Tokens) -> Codes:
+        present = self._present(tokens) if self.gated and len(codes) else None
+        if present is not None and not bool(present.any()):
+            return codes
         old = block_of(codes, self.latents)
         new = self.change(old, tokens)
+        if present is not None:
+            new = torch.where(present[:, None], new, old)
         if self.weights:
             weight = weight_of(self.weights, tokens).to(old)[:, None]
             mixed = torch.where(weight == 1, new, old + weight * (new - old))
             new = torch.where(weight == 0, old, mixed)
         return with_block(codes, self.latents, new)
 
+    def _present(self, tokens: Tokens) -> Bool[Tensor, " token"]:
+        """Whether the concept is there, by token: told for each example and branch by its mean activation."""
+        x = tokens.activations
+        if x is None:
+            raise ConfigError("the gate looks at activations, and there are none at hand", "edit by an artifact")
+        speak = self.speak.to(x)
+        place = self.time_of(tokens).to(x.device).clamp(min=0)
+        each = (x[:, : speak.shape[1] - 1] * speak[place, :-1]).sum(dim=1)
+        group = tokens.example.to(x.device).long()
+        if "branch" in tokens.axes:
+            branch = tokens.coords[:, tokens.axes.index("branch")].to(group).clamp(min=0)
+            group = group * (int(branch.max()) + 1) + branch
+        content = (tokens.role == 0).to(each)
+        count = each.new_zeros(int(group.max()) + 1).index_add(0, group, content)
+        total = torch.zeros_like(count).index_add(0, group, each * content)
+        return (total / count.clamp(min=1))[group] + speak[place, -1] > 0
+
     @abstractmethod
     def change(self, old: Float[Tensor, "token chosen"], tokens: Tokens) -> Float[Tensor, "token chosen"]:
         """The new values of the table's latents, as if every token took part in full."""
 
     def entry_of(self, tokens: Tokens) -> Int[Tensor, " token"]:
-        """The number of the table's entry for every token, by what its forward was told or where it lies; −1 where it
-        has no place on the table's axis."""
+        """The number of the table's entry for every token; −1 where it has no place there."""
+        at = self.time_of(tokens)
+        for axis, size in self.table.grid.items():
+            step = tokens.coords[:, tokens.axes.index(axis)].long().to(at.device)
+            at = torch.where((at < 0) | (step < 0), -1, at * size + step)
+        return at
+
+    def time_of(self, tokens: Tokens) -> Int[Tensor, " token"]:
+        """The number of the table's time for every token, by what its forward was told or where it lies."""
         axis = self.table.axis
         if axis is None:
             return torch.zeros(len(tokens.example), dtype=torch.int64, device=tokens.coords.device)

@@ -23,13 +23,22 @@ PROMPT_EMBEDS, LATENTS = "prompt_embeds", "latents"
 """Named tensors of diffusers' callbacks, read where the denoiser takes them in, at every step."""
 
 
-def translated(hook: "HookConfig", process: Process) -> "HookConfig":
+def translated(hook: "HookConfig", process: Process, plan: Plan) -> "HookConfig":
     """A config's hook point with named tensors and paths of other versions of transformers brought to this model's."""
     if not isinstance(hook.at, str):
         return hook.model_copy(update={"at": tuple(_path(path, process) for path in hook.at)})
     if hook.at in (PROMPT_EMBEDS, LATENTS) and hook.at not in dict(process.components.named_children()):
         argument = families.PROMPT if hook.at == PROMPT_EMBEDS else process.picture
-        changes = {"at": process.denoiser, "view": "input", "select": (argument,), "name": hook.name or hook.at}
+        changes: dict[str, Any] = {
+            "at": process.denoiser,
+            "view": "input",
+            "select": (argument,),
+            "name": hook.name or hook.at,
+        }
+        if hook.at == PROMPT_EMBEDS and hook.layout is None:
+            stacked = len(plan.branches) if plan.by == "stack" else 0
+            changes |= {"layout": "(branch example) position d" if stacked > 1 else "example position d"}
+            changes |= {"sizes": {"branch": stacked} if stacked > 1 else {}}
         return hook.model_copy(update=changes)
     found = hook.model_copy(update={"at": _path(hook.at, process)})
     return found if hook.select or hook.view == "input" else _selected(found, process)

@@ -23,6 +23,9 @@ class _ByTable(InterventionConfig):
     paint: Path | None = Field(
         default=None, description="a grey picture (.png), or .npy, of how much tokens along y and x take: white is 1"
     )
+    gated: bool = Field(
+        default=False, description="leave pictures untouched, bit for bit, in which the table's gate finds no concept"
+    )
 
     def _place(self) -> dict[str, Any]:
         from omnisae.interventions.weights import Along, painted_from
@@ -30,7 +33,7 @@ class _ByTable(InterventionConfig):
 
         weights = [Along(axis, table) for axis, table in self.weights.items()]
         painted = [painted_from(self.paint)] if self.paint is not None else []
-        return {"table": LatentTable.load(self.table), "weights": (*weights, *painted)}
+        return {"table": LatentTable.load(self.table), "weights": (*weights, *painted), "gated": self.gated}
 
 
 class EraseConfig(_ByTable):

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from omnisae.studies.study import Study
 
 
+Way = Literal["turn", "map"]
+
+
 class AttackConfig(BaseModel):
     """A search for noise, and other classes' prompts, that bring an erased concept back."""
 
@@ -47,11 +50,25 @@ class ErasureConfig(_Judged):
 
     type: Literal["diffusion.erasure"] = "diffusion.erasure"
     across: tuple[str, ...] = Field((), description="columns of other domains that should be kept, e.g. ink")
+    ways: tuple[Way, ...] = Field(
+        ("turn", "map"),
+        min_length=1,
+        description="turn: SAeUron's latents, multiplied by a factor where they exceed their usual level; map: what "
+        "the concept's codes have more or less than the others' at every time and place is taken away",
+    )
     percentiles: tuple[float, ...] = Field(
-        (99.0, 97.0), min_length=1, description="percentiles of the score above which latents are chosen, mildest first"
+        (97.0, 90.0),
+        min_length=1,
+        description="turn: percentiles of the score above which latents are chosen, mildest first",
     )
     strengths: tuple[float, ...] = Field(
-        (0.0, -1.0, -2.0, -4.0), min_length=1, description="factors of the latents' codes, mildest first"
+        (-2.0, -4.0, -8.0), min_length=1, description="turn: factors of the latents' codes, mildest first"
+    )
+    map_strengths: tuple[float, ...] = Field(
+        (-2.0, -4.0, -8.0), min_length=1, description="map: how often the difference is added, mildest first"
+    )
+    gated: bool = Field(
+        True, description="leave pictures untouched, bit for bit, in which the latents themselves tell of no concept"
     )
     left: float = Field(0.1, ge=0, le=1, description="share of own prompts that may still show the concept")
     loss: float = Field(3.0, ge=0, description="points that other prompts may lose")
@@ -78,9 +95,16 @@ class SteeringConfig(_Judged):
     """Does adding a concept's latents bring it into pictures of other prompts, the more the stronger?"""
 
     type: Literal["diffusion.steering"] = "diffusion.steering"
-    percentile: float = Field(99.0, gt=0, lt=100, description="percentile of the score above which latents are chosen")
+    way: Way = Field(
+        "map",
+        description="map: what the concept's codes have more or less than the others' at every time and place is "
+        "added; turn: the means of SAeUron's latents are, everywhere alike",
+    )
+    percentile: float = Field(
+        97.0, gt=0, lt=100, description="turn: percentile of the score above which latents are chosen"
+    )
     strengths: tuple[float, ...] = Field(
-        (0.0, 1.0, 2.0, 4.0, 8.0), min_length=2, description="what the concept's mean is multiplied by, ascending"
+        (0.0, 1.0, 2.0, 3.0, 4.0), min_length=2, description="how often that is added, ascending"
     )
     pictures: int = Field(48, gt=0, description="test pictures of other prompts that are steered, at most")
     slider: int = Field(4, ge=0, description="pictures drawn at every strength")

@@ -1,16 +1,18 @@
 """Erasing a concept: its table of latents and the strength, chosen on select prompts by what the pictures then show."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int
 
 from omnisae.extract.split import SELECT
+from omnisae.interventions.weights import Weighting
 from omnisae_diffusion.evaluation.levels import Levels
 from omnisae_diffusion.evaluation.studio import Studio
 from omnisae_diffusion.generated import Concept
-from omnisae_diffusion.operations import Erase
-from omnisae_diffusion.plugin_studies import ErasureConfig
+from omnisae_diffusion.operations import ByTable, Erase, Steer
+from omnisae_diffusion.plugin_studies import ErasureConfig, Way
 from omnisae_diffusion.selection.table import LatentTable
 
 Rows = Int[np.ndarray, " row"]
@@ -21,7 +23,9 @@ class Trial:
     """One way of erasing, on select pictures: the share of own prompts that still show the concept, and of other
     prompts that show what was asked for in its domain, after and before."""
 
+    way: Way
     percentile: float
+    """Of the score above which latents are chosen; NaN of a map."""
     strength: float
     own: float
     kept: float
@@ -44,13 +48,25 @@ class Choice:
     reached: bool
     n_own: int
     n_others: int
+    gated: bool
+    where: tuple[Weighting, ...]
 
-    def operation(self) -> Erase:
-        return Erase(table=self.table, strength=self.trial.strength, relative=True)
+    def operation(self) -> ByTable:
+        return self._operation(self.table)
 
-    def random(self) -> Erase:
+    def random(self) -> ByTable:
         """The same done to as many random latents that fire as often."""
-        return Erase(table=self.control, strength=self.trial.strength, relative=True)
+        return self._operation(self.control)
+
+    def _operation(self, table: LatentTable) -> ByTable:
+        return by(self.trial.way, table, self.trial.strength, self.gated, self.where)
+
+
+def by(way: Way, table: LatentTable, strength: float, gated: bool, where: tuple[Weighting, ...]) -> ByTable:
+    """The operation of one way: codes turned round where they exceed their gate, or the concept's map taken away."""
+    if way == "turn":
+        return Erase(table=table, strength=strength, relative=True, gated=gated, weights=where)
+    return Steer(table=table, strength=strength, gated=gated, weights=where)
 
 
 class Erasing:
@@ -61,39 +77,34 @@ class Erasing:
         self.levels = Levels(studio, config.column)
 
     def choose(self, concept: Concept) -> Choice:
-        """The mildest way that reaches the goal on select prompts; else the one that loses least while it erases
-        most."""
+        """The mildest way that reaches the goal on select prompts, with half of what may be left, so that chance on test
+        prompts finds room; else the one that loses least while it erases most."""
         config, studio = self.config, self.studio
         own = studio.some(studio.of(concept, SELECT), config.select_own, f"own {concept}")
         others = studio.some(studio.without([concept], SELECT), config.select_others, f"others {concept}")
         before = self._kept(others, studio.make(studio.asks(others)))
         trials: list[tuple[Trial, LatentTable]] = []
-        for percentile in config.percentiles:
-            table = self.levels.table(concept, percentile)
-            for strength in config.strengths:
-                trial = self._try(concept, table, percentile, strength, own, others, before)
+        for way, percentile, table in self._tables(concept):
+            for strength in config.strengths if way == "turn" else config.map_strengths:
+                operation = by(way, table, strength, config.gated, studio.where)
+                left = self.shown(concept, studio.make(studio.asks(own), operation))
+                kept = before  # what the others lose no longer matters where the concept is not gone
+                if left <= config.left:
+                    kept = self._kept(others, studio.make(studio.asks(others), operation))
+                trial = Trial(way, percentile, strength, left, kept, before)
                 trials.append((trial, table))
-                if self._reaches(trial):
+                if trial.own <= config.left / 2 and trial.cost <= config.loss:
                     return self._choice(concept, trial, table, len(own), len(others), True)
-        best = min(trials, key=lambda one: max(one[0].own - config.left, 0) * 100 + max(one[0].cost - config.loss, 0))
+        best = min(trials, key=lambda one: 100 * max(one[0].own - config.left, 0) + max(one[0].cost - config.loss, 0))
         return self._choice(concept, *best, len(own), len(others), False)
 
-    def _try(
-        self,
-        concept: Concept,
-        table: LatentTable,
-        percentile: float,
-        strength: float,
-        own: Rows,
-        others: Rows,
-        before: float,
-    ) -> Trial:
-        studio, operation = self.studio, Erase(table=table, strength=strength, relative=True)
-        left = self.shown(concept, studio.make(studio.asks(own), operation))
-        if left > self.config.left:  # what the others lose no longer matters
-            return Trial(percentile, strength, left, before, before)
-        kept = self._kept(others, studio.make(studio.asks(others), operation))
-        return Trial(percentile, strength, left, kept, before)
+    def _tables(self, concept: Concept) -> Iterator[tuple[Way, float, LatentTable]]:
+        """Ways of erasing, the mildest first."""
+        for way in self.config.ways:
+            for percentile in self.config.percentiles if way == "turn" else (float("nan"),):
+                levels = self.levels
+                table = levels.table(concept, percentile) if way == "turn" else levels.map(concept)
+                yield way, percentile, levels.gated(concept, table) if self.config.gated else table
 
     def shown(self, concept: Concept, pictures: np.ndarray) -> float:
         """The share of pictures that are judged to show a concept."""
@@ -105,11 +116,8 @@ class Erasing:
         found = self.studio.judged(rows, pictures)
         return float(found.shows(self.config.column).mean())
 
-    def _reaches(self, trial: Trial) -> bool:
-        return trial.own <= self.config.left and trial.cost <= self.config.loss
-
     def _choice(
         self, concept: Concept, trial: Trial, table: LatentTable, n_own: int, n_others: int, reached: bool
     ) -> Choice:
-        control = self.levels.matched(concept, table)
-        return Choice(concept, table, control, trial, reached, n_own, n_others)
+        control = self.levels.control(concept, table)
+        return Choice(concept, table, control, trial, reached, n_own, n_others, self.config.gated, self.studio.where)

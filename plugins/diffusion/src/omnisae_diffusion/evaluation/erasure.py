@@ -26,12 +26,14 @@ TABLES = "tables"
 class Erasure(Study):
     title: ClassVar[str] = "Is a concept gone when its latents are turned round, and is all else kept?"
     about: ClassVar[str] = (
-        "Latents are chosen at every scheduler time by SAeUron's score (Cywiński & Deja 2025), and their codes "
-        "multiplied by a factor where they exceed their usual level; which percentile and factor, select prompts "
-        "decide. On test prompts a classifier then says what the pictures show, as UnlearnCanvas counts it (Zhang et "
-        "al. 2024): UA, the share of the concept's own prompts that no longer show it; IRA, the share of other "
-        "prompts of its domain that still show what was asked for; CRA, the same in other domains. Control: as many "
-        "random latents that fire as often, treated alike."
+        "Ways are tried on select prompts from the mildest on, until the concept is gone and others are kept: "
+        "latents chosen at every scheduler time by SAeUron's score (Cywiński & Deja 2025), their codes multiplied by "
+        "a factor where they exceed their usual level; or what the concept's codes have more or less than the "
+        "others' at every time and place, taken away. A gate leaves pictures alone, bit for bit, in which the "
+        "activations tell of no concept. On test prompts a classifier then says what the pictures show, as "
+        "UnlearnCanvas counts it (Zhang et al. 2024): UA, the share of the concept's own prompts that no longer show "
+        "it; IRA, the share of other prompts of its domain that still show what was asked for; CRA, the same in "
+        "other domains. Control: as many random latents, treated alike under the same gate."
     )
 
     def __init__(self, config: ErasureConfig) -> None:
@@ -173,8 +175,9 @@ def _line(choice: Choice, numbers: Unlearning, control: float, n: int) -> dict[s
         **_numbers(numbers),
         "points lost in its domain": -numbers.ira.change,
         "latents a step": float(np.mean([len(entry) for entry in table.entries])),
+        "way": trial.way,
         "percentile": trial.percentile,
-        "factor": trial.strength,
+        "strength": trial.strength,
         "goal reached on select": "yes" if choice.reached else "no",
     }
 

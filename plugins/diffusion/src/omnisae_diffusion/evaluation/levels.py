@@ -8,10 +8,10 @@ from jaxtyping import Float64
 
 from omnisae.errors import ConfigError, did_you_mean
 from omnisae.extract.split import SELECT
-from omnisae_diffusion.evaluation.matched import matched
+from omnisae_diffusion.evaluation.matched import matched, shuffled
 from omnisae_diffusion.evaluation.studio import Studio
 from omnisae_diffusion.generated import Concept
-from omnisae_diffusion.selection import saeuron
+from omnisae_diffusion.selection import maps, presence, saeuron
 from omnisae_diffusion.selection.means import Means, means, on_side
 from omnisae_diffusion.selection.table import LatentTable
 
@@ -57,7 +57,29 @@ class Levels:
         )
         return found[name]
 
-    def matched(self, concept: Concept, table: LatentTable) -> LatentTable:
-        """As many random latents that fire as often."""
+    def map(self, concept: Concept) -> LatentTable:
+        """How the concept's codes differ from the others', at every time and place."""
+        return maps.table(self.studio.material.postings, self.labels, str(concept), identity=self.studio.sae.identity)
+
+    def gated(self, concept: Concept, table: LatentTable) -> LatentTable:
+        """The table with a gate, fitted on select prompts."""
+        return presence.fitted(table, self.activations, *self.sides(concept, SELECT))
+
+    @cached_property
+    def activations(self) -> presence.Means:
+        """Every scored example's mean activation at every time."""
+        material = self.studio.material
+        return presence.mean_activations(material.source, self.studio.sae.info.tokens.select, material.postings.shown)
+
+    def sides(self, concept: Concept, side: int) -> tuple[np.ndarray, np.ndarray]:
+        """Examples of one side that ask for the concept, and those that ask for another."""
+        postings, column = self.studio.material.postings, self.labels[str(concept)]
+        return on_side(postings, column == 1, side), on_side(postings, column == 0, side)
+
+    def control(self, concept: Concept, table: LatentTable) -> LatentTable:
+        """Random latents in place of a table's, under the same gate: of one by SAeUron's score as many that fire as
+        often, of a map as many moved as far."""
+        if table.grid:
+            return shuffled(table, self.studio.sae.autoencoder.latents, seed=self.studio.material.seed)
         place = list(self.labels).index(str(concept))
         return matched(table, self.means, place, self.gates, seed=self.studio.material.seed)

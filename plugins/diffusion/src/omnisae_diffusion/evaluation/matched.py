@@ -1,5 +1,7 @@
 """Controls of a table of latents: as many others at every time, each firing as often as the one it stands for."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float64
 
@@ -36,4 +38,13 @@ def matched(
         table.times,
         table.axis,
         table.binds,
+        table.facts,
     )
+
+
+def shuffled(table: LatentTable, latents: int, *, seed: int) -> LatentTable:
+    """The control of a map: every latent stands for another, drawn at random and once for the whole map, so that as
+    much is moved at every time and place, in directions that have nothing to do with the concept."""
+    other = np.random.default_rng([seed, *b"shuffled"]).permutation(latents)
+    entries = tuple(Entry.of(other[one.latents], one.gates, one.targets, one.scores) for one in table.entries)
+    return replace(table, method="random latents", entries=entries)

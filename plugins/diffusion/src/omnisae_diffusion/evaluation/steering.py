@@ -24,10 +24,10 @@ from omnisae_diffusion.views.lines import strength_lines
 class Steering(Study):
     title: ClassVar[str] = "Does adding a concept's latents bring it into other pictures, the more the stronger?"
     about: ClassVar[str] = (
-        "Latents chosen for the concept by SAeUron's score are raised, at every time by the concept's own mean "
-        "there, times a strength; latents, times and means come from select prompts. On test prompts that ask for "
-        "other concepts a classifier says which pictures show it. Control: as many random latents that fire as "
-        "often, raised alike."
+        "What the concept's codes have more or less than the others', at every time and place (or the means of the "
+        "latents that SAeUron's score chooses, everywhere alike), is added with a strength; it is measured on select "
+        "prompts. On test prompts that ask for other concepts a classifier says which pictures show it. Control: as "
+        "much added to random latents."
     )
 
     def __init__(self, config: SteeringConfig) -> None:
@@ -44,10 +44,10 @@ class Steering(Study):
         control: list[list[tuple[int, int]]] = []
         figures: list[Figure] = []
         for concept in concepts:
-            table = levels.table(concept, config.percentile)
+            table = levels.map(concept) if config.way == "map" else levels.table(concept, config.percentile)
             rows = studio.some(studio.without([concept], TEST), config.pictures, f"steer {concept}")
             counts[str(concept)] = [self._hits(studio, concept, table, rows, s) for s in config.strengths]
-            random = levels.matched(concept, table)
+            random = levels.control(concept, table)
             control.append([self._hits(studio, concept, random, rows, s) for s in config.strengths])
             figures += self._drawn(studio, concept, table, rows)
         pooled = [
@@ -73,7 +73,7 @@ class Steering(Study):
     def _hits(
         self, studio: Studio, concept: Concept, table: LatentTable, rows: np.ndarray, strength: float
     ) -> tuple[int, int]:
-        made = studio.make(studio.asks(rows), *_steered(table, strength))
+        made = studio.make(studio.asks(rows), *_steered(table, strength, studio.where))
         judged = studio.classifier.judge(made).labels[concept.domain]
         return sum(label == concept.name for label in judged), len(rows)
 
@@ -82,7 +82,7 @@ class Steering(Study):
         some = studio.asks(rows[: config.slider])
         if not some:
             return []
-        made = [studio.make(some, *_steered(table, s)) for s in config.strengths]
+        made = [studio.make(some, *_steered(table, s, studio.where)) for s in config.strengths]
         labels, seeds = [ask.text or f"label {ask.label}" for ask in some], [ask.seed for ask in some]
         judged = [studio.classifier.judge(one).labels[concept.domain] for one in made]
         below = [[column[i] for column in judged] for i in range(len(some))]
@@ -92,7 +92,7 @@ class Steering(Study):
             height, width = made[0].shape[1:3]
             half = np.zeros((height, width), dtype=np.float32)
             half[:, width // 2 :] = 1.0
-            after = studio.make(some, *_steered(table, config.strengths[-1], (Painted(half),)))
+            after = studio.make(some, *_steered(table, config.strengths[-1], (*studio.where, Painted(half))))
             found.append(
                 painted(
                     list(studio.make(some)),

@@ -12,6 +12,7 @@ from jaxtyping import Int
 from omnisae.errors import ConfigError, DatasetError
 from omnisae.interventions.operation import Operation
 from omnisae.interventions.sae import SAE
+from omnisae.interventions.weights import Along, Weighting
 from omnisae.studies.study import Material
 from omnisae_diffusion.asks import Ask
 from omnisae_diffusion.classify import Classifier
@@ -62,6 +63,12 @@ class Studio:
     def sae(self) -> SAE:
         """The run's artifact, attached to the model."""
         return SAE.load(self.material.artifact).attach(self.extractor.model)
+
+    @cached_property
+    def where(self) -> tuple[Weighting, ...]:
+        """The branch of guidance that is read, which is then the one that is edited; none where there is one only."""
+        hook, branch = self.sae.info.hook, self.extractor.branch
+        return () if branch is None or "branch" not in hook.axes else (Along("branch", {float(branch): 1.0}),)
 
     def asks(self, rows: Sequence[int] | Int[np.ndarray, " row"]) -> list[Ask]:
         """What is asked for in rows of the dataset."""

@@ -1,6 +1,7 @@
 """Tables of latents: the file that a selection writes and operations read. No torch here."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,7 +26,8 @@ class LatentTable:
 
     `identity` is the hash of the autoencoder whose latents are meant (`Known.identity`) and `hook` the name of its hook
     point. `times` are values along `axis` in the order of the steps: scheduler times on `timestep`, places on
-    `position`. `facts` are what a report tells of the selection (percentile, numbers of examples), plain JSON.
+    `position`. With a `grid`, such as {"y": 8, "x": 8}, every time has an entry for each place, the last axis fastest.
+    `facts` are what a report tells of the selection (percentile, numbers of examples), plain JSON.
 
     A table that `binds` to times serves runs of any number of steps whose times lie near enough: the entry is that of
     the nearest time. SAeUron's own tables are indexed by step and so bound to one number of steps; `binds="steps"`.
@@ -42,6 +44,7 @@ class LatentTable:
     axis: str | None = "timestep"
     binds: Binding = "time"
     facts: dict[str, Any] = field(default_factory=dict)
+    grid: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not any(len(entry) for entry in self.entries):
@@ -49,7 +52,7 @@ class LatentTable:
                 f"the table of {self.concept!r} ({self.method}) is empty: no latent was selected at any time",
                 "select with a lower percentile, from more examples, or another concept",
             )
-        needed = 1 if self.axis is None else len(self.times)
+        needed = (1 if self.axis is None else len(self.times)) * self.places_each
         if len(self.entries) != needed or (self.axis is None and self.times):
             raise ArtifactError(
                 f"the table of {self.concept!r} has {len(self.entries)} entries and {len(self.times)} times on axis "
@@ -65,6 +68,11 @@ class LatentTable:
             raise ArtifactError(
                 f"the table of {self.concept!r} binds to {self.binds!r}", 'a table binds to "time" or to "steps"'
             )
+
+    @property
+    def places_each(self) -> int:
+        """How many entries each time has."""
+        return math.prod(self.grid.values())
 
     # -- use --------------------------------------------------------------------------------------------------------
 
@@ -162,7 +170,7 @@ class LatentTable:
     @property
     def about(self) -> dict[str, Any]:
         """All but the arrays, as JSON."""
-        names = ("method", "concept", "identity", "hook", "axis", "binds", "facts")
+        names = ("method", "concept", "identity", "hook", "axis", "binds", "facts", "grid")
         found: dict[str, Any] = json.loads(json.dumps({name: getattr(self, name) for name in names}, allow_nan=False))
         return found
 

@@ -67,7 +67,8 @@ def read(path: Path) -> "LatentTable":
             for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
         )
         times = tuple(arrays["times"].tolist())
-        return LatentTable(**{name: about[name] for name in _ABOUT}, entries=entries, times=times)
+        told = {name: about[name] for name in _ABOUT} | {"grid": about.get("grid", {})}
+        return LatentTable(**told, entries=entries, times=times)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error.problem}", error.remedy) from None
 
@@ -113,6 +114,9 @@ def _about(path: Path, text: str | None) -> dict[str, Any]:
         wrong.append("axis")
     if not isinstance(about.get("facts"), dict):
         wrong.append("facts")
+    grid = about.get("grid", {})
+    if not isinstance(grid, dict) or not all(isinstance(size, int) and size > 0 for size in grid.values()):
+        wrong.append("grid")
     if wrong:
         raise ArtifactError(f"{path} is damaged: its header says nothing valid of {', '.join(wrong)}", AGAIN)
     return about

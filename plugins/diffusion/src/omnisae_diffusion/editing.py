@@ -67,23 +67,29 @@ def _roof(pipe: Any) -> Components:
 def _branches_stand(target: Any, components: Components, sae: SAE) -> Iterator[None]:
     """Within the block, raises HookError where the denoiser is run without the branches that the hook point has."""
     wanted = sae.info.hook.sizes["branch"]
-    scheduler = getattr(target, "scheduler", None) or getattr(getattr(target, "pipe", None), "scheduler", None)
+    pipe = getattr(target, "pipe", target)  # of a process over one
+    scheduler = pipe.scheduler
     seen: dict[str, Any] = {}
 
     def see(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         first = next(one for one in (*args, *kwargs.values()) if isinstance(one, torch.Tensor))
         seen.update(batch=len(first), labels=kwargs.get("class_labels"))
+        if len(first) % wanted:  # before the hook point is reached, where it would not fit
+            raise off(1)
+
+    def off(found: int) -> HookError:
+        return HookError(
+            f"the artifact reads {wanted} branches of guidance at {sae.info.hook.name!r}, and the denoiser was "
+            f"run on {found} for each picture: guidance is off",
+            "switch guidance on (guidance_scale above 1), or use an artifact that was trained without it",
+        )
 
     step = scheduler.step
 
     def checked(model_output: Any, timestep: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
-        found = families.branches_run(target, len(sample), **seen)
+        found = families.branches_run(pipe, len(sample), **seen)
         if found != wanted:
-            raise HookError(
-                f"the artifact reads {wanted} branches of guidance at {sae.info.hook.name!r}, and the denoiser was "
-                f"run on {found} for each picture: guidance is off",
-                "switch guidance on (guidance_scale above 1), or use an artifact that was trained without it",
-            )
+            raise off(found)
         return step(model_output, timestep, sample, *args, **kwargs)
 
     handle = getattr(components, components.denoiser_name).register_forward_pre_hook(see, with_kwargs=True)
