@@ -16,7 +16,7 @@ from omnisae.autoencoders.codes import Codes
 from omnisae.errors import ConfigError
 from omnisae.interventions.operation import Known, Operation, Tokens, weight_of
 from omnisae.interventions.sparse import block_of, with_block
-from omnisae.interventions.weights import Weighting
+from omnisae.interventions.weights import Weighting, weighted
 from omnisae_diffusion.selection import itd, pairs, presence
 from omnisae_diffusion.selection.table import LatentTable
 
@@ -72,11 +72,11 @@ class ByTable(Operation):
         new = self.change(old, tokens)
         if present is not None:
             new = torch.where(present[:, None], new, old)
-        if self.weights:
-            weight = weight_of(self.weights, tokens).to(old)[:, None]
-            mixed = torch.where(weight == 1, new, old + weight * (new - old))
-            new = torch.where(weight == 0, old, mixed)
-        return with_block(codes, self.latents, new)
+        return with_block(codes, self.latents, self._shared(old, new, tokens))
+
+    def _shared(self, old: Tensor, new: Tensor, tokens: Tokens) -> Tensor:
+        """The new values, of which each token takes the part that the weights say."""
+        return weighted(old, new, weight_of(self.weights, tokens).to(old)) if self.weights else new
 
     def _present(self, tokens: Tokens) -> Bool[Tensor, " token"]:
         """Whether the concept is there, by token: told for each example and branch by its mean activation."""
@@ -240,7 +240,7 @@ class Deactivate(ByTable):
         old = block_of(codes, gate.latents)
         factor = 1.0 + self.strength * (gate.factor - 1.0)
         new = torch.where(present[:, None].to(old.device) & (old != 0), old * factor, old)
-        return with_block(codes, gate.latents, new)
+        return with_block(codes, gate.latents, self._shared(old, new, tokens))
 
     def change(self, old: Tensor, tokens: Tokens) -> Tensor:
         return old
