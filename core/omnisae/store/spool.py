@@ -59,7 +59,8 @@ class Spool:
                 f"part {len(self._parts)} of a batch has its examples out of order",
                 "give each part in the order of `rows`",
             )
-        rows, counts = torch.unique_consecutive(example, return_counts=True)
+        # Copies: what torch gives is cut out of memory for as many numbers as there are tokens.
+        rows, counts = (found.clone() for found in torch.unique_consecutive(example, return_counts=True))
         columns = []
         with disk(Path(self._file.name)):
             for tensor in (part.values, part.coords, part.role):
@@ -118,7 +119,7 @@ def _write(file: BinaryIO, tensor: Tensor) -> int:
     """All of a tensor's bytes, at the file's end: one call may write a part only. How many they are."""
     if not tensor.numel():
         return 0
-    left = memoryview(tensor.cpu().contiguous().view(torch.uint8).numpy()).cast("B")
+    left = memoryview(tensor.cpu().contiguous().view(torch.uint8).numpy().data).cast("B")
     size = len(left)
     while left:
         left = left[file.write(left) :]
@@ -130,7 +131,7 @@ def _read(file: BinaryIO, column: _Column, start: int, stop: int) -> Tensor:
     found = torch.empty((stop - start, *column.shape), dtype=column.dtype)
     if not found.numel():
         return found
-    left = memoryview(found.view(torch.uint8).numpy()).cast("B")
+    left = memoryview(found.view(torch.uint8).numpy().data).cast("B")
     at = column.offset + start * (len(left) // (stop - start))
     while left:
         got = os.preadv(file.fileno(), [left], at)

@@ -1,5 +1,6 @@
 """The spool: parts go in step by step, tokens come out example by example."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -116,6 +117,20 @@ def test_about_one_part_is_in_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert sizes == [tokens] * 8
     assert peak < 2 * values.nbytes, "Python keeps no copies of its own"
+
+
+def test_what_stays_in_memory_grows_with_examples_not_with_tokens(tmp_path: Path) -> None:
+    def alive() -> int:
+        gc.collect()
+        tensors = [one for one in gc.get_objects() if type(one) is torch.Tensor]
+        return sum({one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in tensors}.values())
+
+    with spool(tmp_path) as kept:
+        one = part([0] * 5000 + [1] * 5000)
+        before = alive()
+        for _ in range(10):
+            kept.add(one)
+        assert alive() - before < 1000
 
 
 def test_fewer_examples_than_parts_come_one_by_one(tmp_path: Path) -> None:
