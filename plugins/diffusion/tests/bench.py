@@ -1,5 +1,6 @@
 """Processes, extractors and artifacts for tests."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -143,3 +144,18 @@ def counted(module):
 
     seen.handle = module.register_forward_pre_hook(see, with_kwargs=True)
     return seen
+
+
+@contextmanager
+def seen(module, select=None):
+    """What a module gives within the block, call by call, as later modules see it."""
+    found = []
+
+    def see(module, args, output):
+        found.append((output if select is None else output[select]).clone())
+
+    handle = module.register_forward_hook(see)
+    try:
+        yield found
+    finally:
+        handle.remove()

@@ -1,7 +1,5 @@
 """Edits of generation: what changes, when, where and in which branch; and that nothing else does."""
 
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 import torch
@@ -15,21 +13,6 @@ from omnisae_diffusion.asks import Ask
 
 EVERY = list(range(24))
 BLOCK = {"stable_diffusion": "unet.mid_block.attentions.0", "flux": "transformer.transformer_blocks.9"}
-
-
-@contextmanager
-def seen(module, select=None):
-    """What a module gives within the block, call by call, as later modules see it."""
-    found = []
-
-    def see(module, args, output):
-        found.append((output if select is None else output[select]).clone())
-
-    handle = module.register_forward_hook(see)
-    try:
-        yield found
-    finally:
-        handle.remove()
 
 
 @pytest.fixture
@@ -52,9 +35,9 @@ def test_an_edit_that_changes_no_code_leaves_the_bits_of_a_bare_unet(bench, unet
     process, sae = unet(guidance=guidance)
     asks = bench.labelled()
     before = process.generate(asks)
-    with seen(process.model, 0) as plain:
+    with bench.seen(process.model, 0) as plain:
         process.generate(asks)
-    with omnisae_diffusion.edit(process, sae, omnisae.scale(EVERY, by=1.0)), seen(process.model, 0) as edited:
+    with omnisae_diffusion.edit(process, sae, omnisae.scale(EVERY, by=1.0)), bench.seen(process.model, 0) as edited:
         after = process.generate(asks)
     np.testing.assert_array_equal(before, after)
     assert all(torch.equal(a, b) for a, b in zip(plain, edited, strict=True))
@@ -95,10 +78,10 @@ def test_weights_along_the_times_hold_for_another_number_of_steps(bench, unet):
     process, sae = unet(steps=2)  # ticks 500 and 0
     process.steps = 4  # 750, 500, 250, 0
     block = process.model.mid_block
-    with seen(block) as plain:
+    with bench.seen(block) as plain:
         process.generate(bench.labelled())
     late = omnisae.scale(EVERY, by=0.0, weights=[Along("timestep", {500: 0.0, 0: 1.0})])
-    with omnisae_diffusion.edit(process, sae, late), seen(block) as edited:
+    with omnisae_diffusion.edit(process, sae, late), bench.seen(block) as edited:
         process.generate(bench.labelled())
     assert len(plain) == len(edited) == 4
     assert torch.equal(plain[0], edited[0])
@@ -113,10 +96,10 @@ def test_weights_between_times_are_linear(bench, unet):
     whole, part = [], []
     for table, kept in (({750: 1.0}, whole), ({1000: 1.0, 500: 0.0}, part)):
         operation = omnisae.scale(EVERY, by=0.0, weights=[Along("timestep", table)])
-        with omnisae_diffusion.edit(process, sae, operation), seen(block) as found:
+        with omnisae_diffusion.edit(process, sae, operation), bench.seen(block) as found:
             process.generate(bench.labelled())
         kept.append(found[0])
-    with seen(block) as plain:
+    with bench.seen(block) as plain:
         process.generate(bench.labelled())
     torch.testing.assert_close(part[0] - plain[0], 0.5 * (whole[0] - plain[0]), atol=1e-5, rtol=1e-4)
 
@@ -124,11 +107,11 @@ def test_weights_between_times_are_linear(bench, unet):
 def test_only_the_branch_that_is_weighed_changes(bench, unet):
     process, sae = unet(guidance=2.0)
     block = process.model.mid_block
-    with seen(block) as plain:
+    with bench.seen(block) as plain:
         process.generate(bench.labelled())
     for branch, same, other in ((1, slice(0, 2), slice(2, 4)), (0, slice(2, 4), slice(0, 2))):
         operation = omnisae.scale(EVERY, by=0.0, weights=[Along("branch", {branch: 1.0})])
-        with omnisae_diffusion.edit(process, sae, operation), seen(block) as edited:
+        with omnisae_diffusion.edit(process, sae, operation), bench.seen(block) as edited:
             process.generate(bench.labelled())
         assert torch.equal(plain[0][same], edited[0][same])
         assert all((plain[0][other][i] != edited[0][other][i]).any() for i in range(2))
@@ -139,11 +122,11 @@ def test_a_painted_picture_edits_only_there(bench, unet):
     block = process.model.mid_block
     picture = np.zeros((16, 16), dtype=np.float32)
     picture[:8, 8:] = 1
-    with seen(block) as plain:
+    with bench.seen(block) as plain:
         process.generate(bench.labelled())
     with (
         omnisae_diffusion.edit(process, sae, omnisae.scale(EVERY, by=0.0, weights=[Painted(picture)])),
-        seen(block) as edited,
+        bench.seen(block) as edited,
     ):
         process.generate(bench.labelled())
     differs = (plain[0] != edited[0]).any(dim=1)
@@ -155,9 +138,9 @@ def test_a_painted_picture_edits_only_there(bench, unet):
 def test_an_edit_does_what_the_artifact_says(bench, unet):
     process, sae = unet()
     block = process.model.mid_block
-    with seen(block) as plain:
+    with bench.seen(block) as plain:
         process.generate(bench.labelled())
-    with omnisae_diffusion.edit(process, sae, omnisae.scale(EVERY, by=0.0)), seen(block) as edited:
+    with omnisae_diffusion.edit(process, sae, omnisae.scale(EVERY, by=0.0)), bench.seen(block) as edited:
         process.generate(bench.labelled())
     x = plain[0].permute(0, 2, 3, 1).reshape(-1, plain[0].shape[1])
     codes = sae.encode(x)

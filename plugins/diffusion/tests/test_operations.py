@@ -207,6 +207,40 @@ def test_steering_adds_the_direction_also_where_latents_are_silent(room):
     assert torch.equal(found[step == 1][:, [3, 5]], room.dense[step == 1][:, [3, 5]])
 
 
+def test_a_map_steers_every_place_by_its_own_entry(room):
+    random = np.random.default_rng(0)
+    targets = random.normal(size=(2, 8, 8, 3))
+    entries = [Entry.of([1, 4, 9], targets=targets[step, y, x]) for step, y, x in np.ndindex(2, 8, 8)]
+    table = room.table(entries, grid={"y": 8, "x": 8})
+    found = room.apply(Steer(table=table, strength=-0.5))
+    step, y, x = room.tokens.coords.numpy().T
+    expected = room.dense.numpy().copy()
+    expected[:, [1, 4, 9]] -= 0.5 * targets[step, y, x]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_map_may_be_gated(bench, room):
+    facts = {presence.FACT: [{"weights": [0.0] * room.hook.width, "bias": bias} for bias in (-1.0, 1.0)]}
+    table = room.table([Entry.of([3], targets=[30.0])] * 128, grid={"y": 8, "x": 8}, facts=facts)
+    with bench.seen(room.process.model.mid_block) as plain:
+        room.process.generate(bench.labelled())
+    operation = Steer(table=table, strength=1.0, gated=True)
+    with (
+        omnisae_diffusion.edit(room.process, room.sae, operation),
+        bench.seen(room.process.model.mid_block) as found,
+    ):
+        room.process.generate(bench.labelled())
+    assert torch.equal(plain[0], found[0]), "shut at the first time"
+    assert not torch.equal(plain[1], found[1]), "open at the second"
+
+
+def test_a_map_of_another_grid_is_refused(room):
+    table = room.table([Entry.of([3])] * 32, grid={"y": 4, "x": 4})
+    with pytest.raises(ConfigError) as error:
+        Steer(table=table).prepared(room.sae.known)
+    assert error.value.problem == "the map of 'seven' has 4 places along 'y', and the hook point 8"
+
+
 @pytest.mark.parametrize("strength", [0.5, -0.5])
 def test_the_ramp_is_saedit_s(room, strength):
     found = room.apply(Steer(table=room.table([Entry.of([3], targets=[1.0])], ()), strength=strength, ramp="saedit"))

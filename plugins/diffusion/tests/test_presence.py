@@ -151,6 +151,12 @@ def test_gates_stand_in_the_file(planted, tmp_path):
     assert presence.FACT not in table().facts, "the table that was given is as it was"
 
 
+def test_a_map_has_a_gate_for_every_time_and_not_for_every_place(planted):
+    means, has = planted
+    maps = LatentTable("map", "seven", "a" * 40, "h", (Entry.of([1]),) * 8, TICKS, grid={"y": 2, "x": 2})
+    assert len(presence.gates(presence.fitted(maps, means, has, ~has))) == 2
+
+
 @pytest.mark.parametrize(("with_it", "without"), [(1, 40), (40, 1), (0, 40)])
 def test_too_few_examples_make_no_gate(planted, with_it, without):
     means, _ = planted
@@ -170,8 +176,8 @@ def test_a_table_without_gates_is_said():
 
 
 @pytest.mark.parametrize("told", ["all", [], [{"weights": [0.0], "bias": 0.0}]])
-def test_gates_that_do_not_fit_the_entries_are_none(told):
+def test_gates_that_do_not_fit_the_times_are_none(told):
     one = SimpleNamespace(facts={presence.FACT: told}, entries=table().entries, concept="seven", method="m")
-    one.times, one.axis, one.grid, one.places_each = TICKS, "timestep", {}, 1
+    one.times = TICKS
     with pytest.raises(DatasetError, match="holds no gate"):
         presence.gates(one)
