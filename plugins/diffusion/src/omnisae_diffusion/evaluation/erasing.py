@@ -77,8 +77,8 @@ class Erasing:
         self.levels = Levels(studio, config.column)
 
     def choose(self, concept: Concept) -> Choice:
-        """The mildest way that reaches the goal on select prompts, with half of what may be left, so that chance on test
-        prompts finds room; else the one that loses least while it erases most."""
+        """The mildest way that reaches the goal on select prompts, with half of what may be left, so that chance on
+        test prompts finds room; else the one that loses least while it erases most."""
         config, studio = self.config, self.studio
         own = studio.some(studio.of(concept, SELECT), config.select_own, f"own {concept}")
         others = studio.some(studio.without([concept], SELECT), config.select_others, f"others {concept}")

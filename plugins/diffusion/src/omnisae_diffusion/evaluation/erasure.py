@@ -173,7 +173,7 @@ def _line(choice: Choice, numbers: Unlearning, control: float, n: int) -> dict[s
         "by random latents": control,
         "n own": n,
         **_numbers(numbers),
-        "points lost in its domain": -numbers.ira.change,
+        "points lost in its domain": 0.0 - numbers.ira.change,
         "latents a step": float(np.mean([len(entry) for entry in table.entries])),
         "way": trial.way,
         "percentile": trial.percentile,
