@@ -141,7 +141,7 @@ def _write(
         extractor.extract_parts(loaded.rows, loaded.inputs, wanting, keep_part)
         for hook in wanting:
             for batch in spools[hook.name].by_example():
-                write(batch, hook, int(batch.example[-1]) + 1)
+                write(batch, hook, int(batch.example[-1]))  # of the last example more may follow
             writers[hook.name].append(_nothing(hook), through)
     return written
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,15 +71,19 @@ class Spool:
 
     def by_example(self) -> Iterator[TokenBatch]:
         """All that was kept, in ascending order of examples, each example's tokens in the order in which they came;
-        about as many tokens at a time as one part holds, yet no less than one example's."""
+        about as many tokens at a time as one part holds. Where there are more parts than examples, an example's tokens
+        come in several batches, one after the other."""
         if not self._parts:
             return
         rows = torch.unique(torch.cat([part.rows for part in self._parts]))
         for some in rows.split(max(1, len(rows) // len(self._parts))):
-            yield self._joined(int(some[0]), int(some[-1]))
+            for begin in range(0, len(self._parts), len(rows)):
+                batch = self._joined(self._parts[begin : begin + len(rows)], int(some[0]), int(some[-1]))
+                if len(batch):
+                    yield batch
 
-    def _joined(self, first: int, last: int) -> TokenBatch:
-        pieces = [self._piece(part, first, last) for part in self._parts]
+    def _joined(self, parts: Sequence["_Part"], first: int, last: int) -> TokenBatch:
+        pieces = [self._piece(part, first, last) for part in parts]
         joined = TokenBatch(*(torch.cat(column) for column in zip(*pieces, strict=True)))
         return joined.take(joined.example.argsort(stable=True))
 
