@@ -50,3 +50,29 @@ def digits():
     """The world's folder: prompts.csv, natural.csv, natural/."""
     datasets = pytest.importorskip("omnisae_datasets", reason="omnisae-datasets is not installed")
     return Path(datasets.resolve("world:digits"))
+
+
+@pytest.fixture(scope="session")
+def pipes(tiny, bench):
+    """Every pipeline, made when it is first asked for."""
+    held = {}
+
+    def get(name):
+        if name not in held:
+            made = tiny.PIPELINES[name]()
+            held[name] = bench.with_ddim(made) if name == "stable_diffusion" else made
+        return held[name]
+
+    return get
+
+
+@pytest.fixture
+def over(bench, pipes):
+    """The extractor over a pipeline: over(name, steps=…, guidance=…, inputs=…, call={…}, **config)."""
+
+    def make(name, *, steps=2, guidance=1.0, size=None, inputs=None, call=None, **config):
+        process = bench.pipeline(pipes(name), steps=steps, guidance=guidance, size=size, **(call or {}))
+        given = bench.labelled() if name == "dit" else bench.asks()
+        return bench.extractor(process, given if inputs is None else inputs, **config)
+
+    return make

@@ -61,8 +61,9 @@ class Erasure(Study):
         if config.quality is not None:
             findings += quality(studio, next(iter(choices.values())), config)
         notes = [
-            "A concept's table lies beside the codes (tables/…safetensors); "
-            "{type: diffusion.erase, table: …, relative: true} uses it.",
+            "A concept's table lies beside the codes (tables/…safetensors). Of the way turn, {type: diffusion.erase, "
+            "table: …, relative: true} uses it; of the way map, {type: diffusion.steer, table: …}; with the strength "
+            "below, gated and weights as here.",
             *_missed(choices, config),
         ]
         return Findings(findings=findings, figures=figures, tables=tables, notes=notes)
