@@ -181,3 +181,21 @@ def test_putting_copies_and_leaves_the_original(value, path):
     assert type(changed) is type(value)
     assert pick(changed, path, "it") is new
     assert pick(value, path, "it") is old
+
+
+def test_what_transformers_records_is_what_was_edited(model):
+    """Its recorders of hidden states are hooks that may be older than the edit; hooks of others keep their place."""
+    recorded, seen = [], []
+
+    def record(module, args, output):
+        recorded.append(output)
+
+    record.__module__ = "transformers.utils.output_capturing"
+    model.first.register_forward_hook(record)
+    model.first.register_forward_hook(lambda module, args, output: seen.append(output))
+    x = torch.ones(1, 4)
+    with edit(model, point("first"), lambda tensor: tensor + 1):
+        model(x)
+    model(x)
+    torch.testing.assert_close(recorded[0], recorded[1] + 1)
+    assert torch.equal(seen[0], seen[1]), "a hook that was there before sees what was there before"
