@@ -145,8 +145,8 @@ class PipelineProcess(Process):
     def _noised(self, asks: Sequence[Ask], noising: Noising, answered: Callable[[Any], None]) -> None:
         """One generation in which the denoiser is given noised pictures in place of the pipeline's own, and answers
         nothing at times that are not wanted. Hooks see what it is given."""
-        told, blank = inspect.signature(self.model.forward), [None]
-        scheduler = self.pipe.scheduler
+        told, scheduler = inspect.signature(self.model.forward), self.pipe.scheduler
+        blank: list[Any] = [None]
 
         def call(*args: Any, **kwargs: Any) -> Any:
             bound = told.bind(*args, **kwargs)
