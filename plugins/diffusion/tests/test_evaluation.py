@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from omnisae.config_file import load
-from omnisae.errors import ConfigError, DatasetError
+from omnisae.errors import ArtifactError, ConfigError, DatasetError
 from omnisae.extract.split import SELECT, TEST
 from omnisae.hooks.point import HookPoint, Told
 from omnisae.pipeline import run
@@ -91,6 +91,8 @@ def test_a_map_comes_back_from_its_file_and_keeps_the_largest_differences(plante
     again = LatentTable.load(tmp_path / "map.safetensors")
     assert (again.grid, again.times, len(again.entries)) == ({"y": 2, "x": 2}, TIMES, 8)
     np.testing.assert_array_equal(again.entries[5].targets, found.entries[5].targets)
+    with pytest.raises(ArtifactError, match="the map of 'seven' has an entry for each of 4 places at every time"):
+        again.at(900.0)
 
 
 def test_a_map_needs_examples_times_and_places(planted):

@@ -8,14 +8,13 @@ import numpy as np
 from omnisae.errors import ConfigError, did_you_mean
 from omnisae.extract.split import TEST
 from omnisae.figure import Figure
-from omnisae.interventions.operation import Scale
+from omnisae.interventions.operation import Operation, Scale
 from omnisae.studies.study import Finding, Findings, Material, Study
 from omnisae_diffusion.evaluation.attack import attacked
 from omnisae_diffusion.evaluation.erasing import Choice, Erasing, Rows
 from omnisae_diffusion.evaluation.quality import quality
 from omnisae_diffusion.evaluation.studio import Studio
 from omnisae_diffusion.generated import Concept, Generated
-from omnisae_diffusion.operations import Erase
 from omnisae_diffusion.plugin_studies import ErasureConfig
 from omnisae_diffusion.unlearning import Unlearning, sequence, unlearning
 from omnisae_diffusion.views.grids import before_after
@@ -140,7 +139,7 @@ class Erasure(Study):
         others = studio.some(studio.without(concepts, TEST), self.config.others, f"test others {salt}")
         return np.concatenate(own), others
 
-    def _pair(self, studio: Studio, rows: Rows, *operations: Erase) -> tuple[Generated, Generated]:
+    def _pair(self, studio: Studio, rows: Rows, *operations: Operation) -> tuple[Generated, Generated]:
         asks = studio.asks(rows)
         return studio.judged(rows, studio.make(asks, *operations)), studio.judged(rows, studio.make(asks))
 

@@ -107,10 +107,12 @@ class LatentTable:
 
     def at(self, time: float | None = None) -> Entry:
         """The entry of the nearest time (of two as near, the earlier step's). ArtifactError where none is near."""
+        self._refuse_map()
         return self.entries[0] if self.axis is None else self.entries[int(self.places([self._given(time)])[0])]
 
     def at_step(self, step: int) -> Entry:
         """The entry of a step of generation. Raises ArtifactError where the table has no such step."""
+        self._refuse_map()
         if self.axis is None:
             return self.entries[0]
         if not 0 <= step < len(self.times):
@@ -173,6 +175,13 @@ class LatentTable:
         names = ("method", "concept", "identity", "hook", "axis", "binds", "facts", "grid")
         found: dict[str, Any] = json.loads(json.dumps({name: getattr(self, name) for name in names}, allow_nan=False))
         return found
+
+    def _refuse_map(self) -> None:
+        if self.grid:
+            raise ArtifactError(
+                f"the map of {self.concept!r} has an entry for each of {self.places_each} places at every time",
+                "look them up in `entries`: times vary slowest, the last axis of `grid` fastest",
+            )
 
     def _given(self, time: float | None) -> float:
         if time is None:
