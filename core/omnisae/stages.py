@@ -192,9 +192,7 @@ def _study(run: Run, job: "Job", postings: "Postings", levels: "Sequence[Level]"
         seed=run.config.score.split.seed,
         folder=out,
         groups=None if by == "example" else blocks(run.dataset, by),
-        artifacts={
-            other.hook: run.folder.artifact(other.name, run.first(other)) for other in reversed(run.jobs)
-        },
+        artifacts={other.hook: run.folder.artifact(other.name, run.first(other)) for other in reversed(run.jobs)},
     )
     ask(run.config.score.studies, material, out)
 
