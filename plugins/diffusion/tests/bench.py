@@ -11,7 +11,9 @@ from omnisae.autoencoders.about import ArtifactInfo
 from omnisae.autoencoders.autoencoder import Autoencoder
 from omnisae.config import AutoencoderConfig, HookConfig
 from omnisae.extract.dataset import Example
+from omnisae.interventions.operation import Tokens
 from omnisae.interventions.sae import SAE
+from omnisae.interventions.sparse import block_of
 from omnisae.tokens.filter import TokenFilters
 from omnisae_diffusion.asks import Ask
 from omnisae_diffusion.bare import BareProcess, Classes
@@ -159,3 +161,33 @@ def seen(module, select=None):
         yield found
     finally:
         handle.remove()
+
+
+class Room:
+    """A denoiser of two steps, an artifact of its middle, and tokens with their codes."""
+
+    def __init__(self, tiny, guidance=1.0):
+        self.process = bare(tiny, steps=2, guidance=guidance)
+        self.extractor = extractor(self.process, labelled(), branch="both")
+        self.sae = sae(self.extractor, "unet.mid_block")
+        self.hook = self.sae.info.hook
+        _, batch = read(self.extractor, "unet.mid_block")
+        self.ticks = self.hook.told["timestep"].ticks
+        told = torch.tensor(self.ticks)[batch.coords[:, 0].long()]
+        self.tokens = Tokens(
+            batch.example, batch.coords, batch.role, self.hook.axes, {"timestep": told}, batch.values.float()
+        )
+        self.codes = self.sae.encode(batch.values.float(), check=False)
+        self.dense = self.values(self.codes)
+
+    def table(self, entries, times=None, **more):
+        given = {"identity": self.sae.identity, "hook": self.hook.name} | more
+        axis = None if times == () else "timestep"
+        return LatentTable("m", "seven", entries=tuple(entries), times=self.ticks if times is None else times,
+                           axis=axis, **given)  # fmt: skip
+
+    def apply(self, operation):
+        return self.values(operation.prepared(self.sae.known).apply(self.codes, self.tokens))
+
+    def values(self, codes):
+        return block_of(codes, tuple(range(codes.width)))

@@ -76,3 +76,23 @@ def over(bench, pipes):
         return bench.extractor(process, given if inputs is None else inputs, **config)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def room(bench, tiny):
+    """A denoiser of two steps, an artifact of its middle, and tokens with their codes."""
+    return bench.Room(tiny)
+
+
+@pytest.fixture(scope="module")
+def guided(bench, tiny):
+    """The same with guidance."""
+    return bench.Room(tiny, guidance=2.0)
+
+
+@pytest.fixture(scope="module")
+def written(bench, tiny):
+    """A pipeline, its extractor, and an artifact of its text encoder."""
+    pipe = bench.with_ddim(tiny.stable_diffusion())
+    one = bench.extractor(bench.pipeline(pipe), bench.asks())
+    return pipe, one, bench.sae(one, "text_encoder.encoder.layers.8")

@@ -397,5 +397,4 @@ def test_a_batch_of_another_size_is_said(bench, unet):
 
 def test_what_has_no_place_in_the_picture_has_steps_alone(bench, unet):
     point, tokens = bench.read(unet(), "unet.time_embedding")
-    assert point.axes == ("timestep",)
-    assert len(tokens) == 2 * 2
+    assert (point.axes, len(tokens)) == (("timestep",), 2 * 2)

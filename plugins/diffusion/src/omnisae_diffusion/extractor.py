@@ -124,7 +124,7 @@ class DiffusionExtractor(ModuleExtractor):
                 if steps:
                     self._watched(stack, rows, steps, emit)
                 self._run(inputs)
-            emit(Extraction(tuple(rows), {hook.name: self._once(rows, inputs, hook, seen[hook.name]) for hook in once}))
+            emit(Extraction(tuple(rows), {hook.name: self._read(rows, hook, seen[hook.name], {}) for hook in once}))
             return
         with torch.inference_mode(), ExitStack() as stack:
             self._watched(stack, rows, steps, emit)
@@ -145,11 +145,12 @@ class DiffusionExtractor(ModuleExtractor):
                 return
             if self._at is not None and not any(abs(time - one) < 1e-4 for one in self._at):
                 return
-            emit(Extraction(tuple(rows), {h.name: self._step(rows, h, tensors[h.name], told) for h in hooks}))
+            emit(Extraction(tuple(rows), {h.name: self._read(rows, h, tensors[h.name], told) for h in hooks}))
 
         stack.enter_context(watch(self.model, hooks, tell, within=self.process.denoiser))
 
-    def _step(self, rows: Sequence[int], hook: HookPoint, tensor: Tensor, told: Mapping[str, Tensor]) -> TokenBatch:
+    def _read(self, rows: Sequence[int], hook: HookPoint, tensor: Tensor, told: Mapping[str, Tensor]) -> TokenBatch:
+        """The tokens of one raw tensor; of what is read once a generation, nothing is told."""
         tokens, _ = placed(flatten(tensor, hook.layout), hook, told)
         places.check_batch(hook, tokens.sizes["example"], len(rows), tensor)
         example = torch.as_tensor(rows, dtype=torch.int64, device=tensor.device)[tokens.example]
@@ -157,12 +158,6 @@ class DiffusionExtractor(ModuleExtractor):
         if self.branch is not None and "branch" in hook.axes:
             batch = batch.take(batch.coords[:, hook.axes.index("branch")] == self.branch)
         return _on_cpu(batch)
-
-    def _once(self, rows: Sequence[int], inputs: Inputs, hook: HookPoint, tensor: Tensor) -> TokenBatch:
-        tokens = flatten(tensor, hook.layout)
-        places.check_batch(hook, tokens.sizes["example"], len(rows), tensor)
-        example = torch.as_tensor(rows, dtype=torch.int64, device=tensor.device)[tokens.example]
-        return _on_cpu(TokenBatch(tokens.values, example, tokens.coords, tokens.role))
 
     def _run(self, inputs: Inputs) -> None:
         if self.config.gather == "generation":

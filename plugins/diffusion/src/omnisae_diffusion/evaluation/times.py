@@ -14,8 +14,7 @@ from omnisae.extract.split import SELECT, TEST
 from omnisae.figure import Figure
 from omnisae.studies.study import Finding, Findings, Material, Study
 from omnisae.tokens.filter import TokenFilter
-
-AXIS = "timestep"
+from omnisae_diffusion.selection.means import TIME
 
 
 class Times(Study):
@@ -32,12 +31,12 @@ class Times(Study):
     def study(self, material: Material) -> Findings:
         artifact = Artifact.load(material.artifact)
         hook = artifact.info.hook
-        if AXIS not in hook.told:
+        if TIME not in hook.told:
             raise DatasetError(
                 f"hook point {hook.name!r} lies along {', '.join(hook.axes) or 'no axis'}, and not along time",
                 "ask this of a hook point inside the denoiser",
             )
-        ticks, width = hook.told[AXIS].ticks, hook.width - len(hook.columns)
+        ticks, width = hook.told[TIME].ticks, hook.own_width
         mean, basis, fired = self._of_select(material, artifact, len(ticks), width)
         errors, spread, plain, tokens = (np.zeros(len(ticks)) for _ in range(4))
         for x, step in self._tokens(material, artifact, TEST):
@@ -96,7 +95,7 @@ class Times(Study):
 
     def _tokens(self, material: Material, artifact: Artifact, side: int) -> Any:
         keep: TokenFilter = artifact.info.tokens.select if side == SELECT else artifact.info.tokens.evaluate
-        place = artifact.info.hook.axes.index(AXIS)
+        place = artifact.info.hook.axes.index(TIME)
         for batch in material.source.sequential(keep, material.mask(material.rows(side))):
             yield batch.values.float(), batch.coords[:, place].long()
 
