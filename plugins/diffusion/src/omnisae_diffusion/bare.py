@@ -30,6 +30,8 @@ class Classes:
 class BareProcess(Process):
     """A denoiser of pixels, sampled by the scheduler's own steps."""
 
+    tells_error = True
+
     def __init__(
         self,
         name: str,
@@ -51,14 +53,8 @@ class BareProcess(Process):
             )
         self.components, self.denoiser, self.time, self.picture = Components({name: denoiser}), name, time, picture
         self.scheduler, self._call, self.shape = scheduler, call, shape
-        self.steps, self.guidance, self.classes = steps, guidance, classes
+        self.steps, self.guidance, self.classes, self.labelled = steps, guidance, classes, classes is not None
         self.size = shape[1], shape[2]
-
-    @property
-    def model(self) -> nn.Module:
-        """The denoiser."""
-        found: nn.Module = getattr(self.components, self.denoiser)
-        return found
 
     @property
     def noise_shape(self) -> tuple[int, ...]:

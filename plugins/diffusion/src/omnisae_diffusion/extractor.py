@@ -61,7 +61,7 @@ class DiffusionExtractor(ModuleExtractor):
         return collated(prepared)
 
     def probe(self) -> Inputs:
-        return Inputs((places.probe_ask(self.process),), None)
+        return Inputs((self.process.any_ask(),), None)
 
     def forward(self, inputs: Inputs) -> None:
         """One generation in which the denoiser is run once: what shapes are found by."""
@@ -200,7 +200,7 @@ class DiffusionExtractor(ModuleExtractor):
     def loss(self, rows: Sequence[int], inputs: Inputs) -> Float[Tensor, " example"] | None:
         """The mean squared error of the noise found in the dataset's pictures; None along generation, or where a
         pipeline keeps what it asks of its denoiser to itself."""
-        if self.config.gather == "generation" or not places.is_bare(self.process):
+        if self.config.gather == "generation" or not self.process.tells_error:
             return None
         with torch.no_grad():
             return self.process.noise_error(inputs.asks, self._noising(inputs))

@@ -26,18 +26,13 @@ class PipelineProcess(Process):
     ) -> None:
         self._takes = inspect.signature(type(pipe).__call__).parameters
         _check(call, type(pipe).__name__, self._takes)
+        self.labelled = "class_labels" in self._takes
         pipe.set_progress_bar_config(disable=True)
         self.pipe, self.steps, self.guidance, self.call = pipe, steps, guidance, call
         self._asked_size = size
         self.components = of_pipeline(pipe)
         self.denoiser, self.time = self.components.denoiser_name, families.TIME
         self.picture = families.picture_argument(self.model)
-
-    @property
-    def model(self) -> nn.Module:
-        """The denoiser."""
-        found: nn.Module = getattr(self.components, self.denoiser)
-        return found
 
     @cached_property
     def _rehearsed(self) -> tuple[Plan, tuple[int, ...], tuple[int, int]]:
@@ -58,7 +53,7 @@ class PipelineProcess(Process):
             return blank[0]
 
         with replaced_forward(self.model, forward):
-            pictures = self.generate([Ask(label=0 if "class_labels" in self._takes else None)])
+            pictures = self.generate([self.any_ask()])
         name, passes = type(self.pipe.scheduler).__name__, int(getattr(self.pipe.scheduler, "order", 1))
         plan = from_calls(times, batch[0][0], families.order(self.pipe), name, passes)
         return plan, batch[0][1:], (pictures.shape[1], pictures.shape[2])
@@ -123,12 +118,6 @@ class PipelineProcess(Process):
     def denoise(self, asks: Sequence[Ask], noising: Noising) -> None:
         self._noised(asks, noising, lambda answer: None)
 
-    def noise_error(self, asks: Sequence[Ask], noising: Noising) -> Float[Tensor, " picture"]:
-        raise HookError(
-            f"{type(self.pipe).__name__}: the loss of a pipeline's denoiser depends on what its scheduler asks it for",
-            "measure effects by pictures (diffusion.erasure, diffusion.steering)",
-        )
-
     def grid(self) -> tuple[int, int]:
         shape = self._rehearsed[1]
         if len(shape) == 3:
@@ -172,7 +161,7 @@ class PipelineProcess(Process):
         if "guidance_scale" in self._takes:
             asked.setdefault("guidance_scale", self.guidance)
         asked["generator"] = [torch.Generator().manual_seed(ask.seed) for ask in asks]
-        if "class_labels" in self._takes:
+        if self.labelled:
             asked["class_labels"] = [self._label(ask) for ask in asks]
         elif "prompt" in self._takes:
             asked["prompt"] = [ask.text for ask in asks]

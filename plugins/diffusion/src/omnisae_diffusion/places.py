@@ -11,7 +11,6 @@ from omnisae.extract.dataset import Example
 from omnisae.hooks.point import HookPoint
 from omnisae_diffusion import families
 from omnisae_diffusion.asks import Ask
-from omnisae_diffusion.bare import BareProcess
 from omnisae_diffusion.inputs import sized
 from omnisae_diffusion.plan import Plan
 from omnisae_diffusion.process import Process
@@ -143,18 +142,6 @@ def check_batch(hook: HookPoint, found: int, asked: int, tensor: Tensor) -> None
             f"{list(tensor.shape)} and the layout {hook.pattern!r}",
             "was guidance switched on or off since the hook point was found? Give the run's own guidance",
         )
-
-
-def probe_ask(process: Process) -> Ask:
-    """What a generation by which shapes are found is asked for."""
-    if isinstance(process, BareProcess):
-        return Ask(label=0 if process.classes is not None else None)
-    return Ask(label=0 if "class_labels" in getattr(process, "_takes", ()) else None)
-
-
-def is_bare(process: Process) -> bool:
-    """Whether the denoiser is run by this plug-in's own loop."""
-    return isinstance(process, BareProcess)
 
 
 def as_seen(example: Example, size: tuple[int, int]) -> UInt8[np.ndarray, "y x 3"] | None:

@@ -5,12 +5,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from omnisae_diffusion.asks import Ask
 from omnisae_diffusion.components import Components
@@ -43,6 +43,20 @@ class Process(ABC):
     guidance: float
     size: tuple[int, int]
     """Height and width of its pictures in pixels."""
+    labelled: bool
+    """Whether it is told class labels."""
+    tells_error: ClassVar[bool] = False
+    """Whether it can say how well noise is found (`noise_error`)."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The denoiser."""
+        found: nn.Module = getattr(self.components, self.denoiser)
+        return found
+
+    def any_ask(self) -> Ask:
+        """Something that it can be asked for, by which shapes and times are found."""
+        return Ask(label=0 if self.labelled else None)
 
     @abstractmethod
     def plan(self) -> Plan:
@@ -81,10 +95,10 @@ class Process(ABC):
     def grid(self) -> tuple[int, int]:
         """Height and width of what the denoiser sees."""
 
-    @abstractmethod
-    def noise_error(self, asks: Sequence[Ask], noising: Noising) -> Float[Tensor, " picture"]:
+    def noise_error(self, asks: Sequence[Ask], noising: Noising) -> Float[Tensor, " picture"] | None:
         """The mean squared error of the noise that the denoiser finds in given pictures, over the plan's times (of
-        `noising.times` where given)."""
+        `noising.times` where given). Default: None, as a pipeline keeps what it asks of its denoiser to itself."""
+        return None
 
     def describe(self) -> dict[str, Any]:
         """Facts that count for the fingerprint: how pictures are made."""
