@@ -55,8 +55,8 @@ def test_what_is_kept_of_every_step_shows(
     clean = bench.held(dataset, bench.build("unet", dataset, steps, 2), [AT], tmp_path)
     assert clean.last == pytest.approx(clean.second, abs=0.25)
     hoarder, kept = bench.build("unet", dataset, steps, 2), []
-    step = hoarder._step
-    monkeypatch.setattr(hoarder, "_step", lambda *given: kept.append(step(*given)) or kept[-1])
+    read = hoarder._read
+    monkeypatch.setattr(hoarder, "_read", lambda *given: kept.append(read(*given)) or kept[-1])
     hoarding = bench.held(dataset, hoarder, [AT], tmp_path)
     assert hoarding.last - hoarding.second == pytest.approx(steps - 2, abs=0.5)
     assert StoreWriter.append.__module__ == "omnisae.store.writer", "what was replaced is back"
