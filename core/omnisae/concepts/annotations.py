@@ -39,13 +39,15 @@ class Annotations:
     `labels[concept]` is one number an example: 0 or 1 for a binary concept, a fraction in [0, 1] otherwise; NaN is
     unknown and never counts. `regions(row)` are an example's regions, or None where the example was not annotated (its
     tokens then count for no concept); `region_concepts` names all concepts that regions may have, so that an example
-    without a region of one is a true negative.
+    without a region of one is a true negative. `unknown(row)` are places of an annotated example of which nobody said
+    whether they have a concept: their tokens count neither way for it.
     """
 
     ids: Sequence[str]
     labels: Mapping[str, Float[np.ndarray, " example"]] = field(default_factory=dict)
     regions: Callable[[int], Sequence[Region] | None] | None = None
     region_concepts: Sequence[str] = ()
+    unknown: Callable[[int], Sequence[Region]] | None = None
 
     def binary(self) -> list[str]:
         """The concepts of whole examples that take no value but 0, 1 and NaN."""

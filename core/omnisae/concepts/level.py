@@ -76,13 +76,14 @@ def aligned(dataset: Dataset) -> tuple[Annotations, list[str]]:
     def column(values: Float[np.ndarray, " label"]) -> Float[np.ndarray, " example"]:
         return np.where(index >= 0, np.asarray(values, dtype=np.float64)[index], np.nan)
 
-    regions = annotations.regions
+    regions, unknown = annotations.regions, annotations.unknown
     return (
         replace(
             annotations,
             ids=dataset.ids,
             labels={name: column(values) for name, values in annotations.labels.items()},
             regions=None if regions is None else lambda row: regions(int(index[row])) if index[row] >= 0 else None,
+            unknown=None if unknown is None else lambda row: unknown(int(index[row])) if index[row] >= 0 else (),
         ),
         [join.note] if join.note else [],
     )

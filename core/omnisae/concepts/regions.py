@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int32
 from omnisae.concepts.annotations import Annotations, Interval, Mask, Region
 from omnisae.concepts.concept import Concept
 from omnisae.concepts.coverage import coverage as covered_shares
-from omnisae.concepts.labels import Labels, joined, sorted_pairs
+from omnisae.concepts.labels import Labels, Pairs, joined, sorted_pairs
 from omnisae.errors import DatasetError, UnreadableExample, did_you_mean
 from omnisae.extract.dataset import Dataset, Example
 from omnisae.extract.extractor import Extractor
@@ -32,7 +32,7 @@ def region_labels(
         for row, tokens in _runs(postings.example):
             regions = annotations.regions(row)
             if regions is not None:
-                builder.add(row, tokens, regions)
+                builder.add(row, tokens, regions, annotations.unknown(row) if annotations.unknown else ())
     return builder.finish()
 
 
@@ -48,17 +48,19 @@ class _Builder:
         self._units: list[np.ndarray] = []
         self._numbers: list[np.ndarray] = []
         self._instances: list[np.ndarray] = []
+        self._unknown_units: list[np.ndarray] = []
+        self._unknown_numbers: list[np.ndarray] = []
         self._next_instance = 0
         self._homeless: Counter[str] = Counter()
         self._too_small = 0
         self._unreadable = 0
 
-    def add(self, row: int, tokens: slice, regions: Sequence[Region]) -> None:
-        """The regions of one example, whose tokens are these rows of the token table."""
+    def add(self, row: int, tokens: slice, regions: Sequence[Region], unknown: Sequence[Region] = ()) -> None:
+        """The regions of one example, whose tokens are these rows of the token table, and what is not known of it."""
         coords = np.asarray(self._postings.coords[tokens])
         content = (coords >= 0).all(axis=1)
         example: Example | None = None
-        if any(isinstance(region.place, Mask) for region in regions):
+        if any(isinstance(region.place, Mask) for region in (*regions, *unknown)):
             try:
                 example = self._dataset.load(row)
             except UnreadableExample:
@@ -81,10 +83,18 @@ class _Builder:
                 self._instances.append(np.full(len(units), mine))
         self._next_instance += len(instances)
         self._too_small += len(instances) - len(seen)
+        for region in unknown:
+            number = self._concept(region, row)
+            inside = self._inside(region, coords, row, example)
+            if inside is not None:
+                units = np.flatnonzero(inside & content) + tokens.start
+                self._unknown_units.append(units)
+                self._unknown_numbers.append(np.full(len(units), number))
 
     def finish(self) -> Labels:
         """All labels, sorted."""
         unit, number, instance = sorted_pairs(joined(self._units), joined(self._numbers), joined(self._instances))
+        hidden, of = self._hidden(unit, number)
         tokens = self._postings.n_tokens
         return Labels(
             level="token",
@@ -93,13 +103,21 @@ class _Builder:
             unit=unit,
             concept=number,
             instance=instance,
-            unknown_unit=np.empty(0, dtype=np.int32),
-            unknown_concept=np.empty(0, dtype=np.int32),
+            unknown_unit=hidden,
+            unknown_concept=of,
             unit_of_token=np.arange(tokens, dtype=np.int32),
             tokens_in_unit=np.ones(tokens, dtype=np.int32),
             example_of_unit=np.array(self._postings.example),
             notes=tuple(self._notes()),
         )
+
+    def _hidden(self, unit: Pairs, number: Pairs) -> tuple[Pairs, Pairs]:
+        """Tokens of which a concept is not known, each once, in order. A region that names a token makes it known."""
+        units, numbers = joined(self._unknown_units), joined(self._unknown_numbers)
+        concepts = max(len(self._concepts), 1)
+        pairs = np.unique(units.astype(np.int64) * concepts + numbers)
+        pairs = pairs[~np.isin(pairs, unit.astype(np.int64) * concepts + number)]
+        return (pairs // concepts).astype(np.int32), (pairs % concepts).astype(np.int32)
 
     def _notes(self) -> Iterator[str]:
         for why, count in sorted(self._homeless.items()):

@@ -96,6 +96,7 @@ class World:
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     regions: Callable[[int], Sequence[Region] | None] | None = None
     region_concepts: Sequence[str] = ()
+    unknown: Callable[[int], Sequence[Region]] | None = None
     groups: Sequence[str] = ()
     activations: np.ndarray | None = None
     batch: int = 7
@@ -103,7 +104,8 @@ class World:
 
     def dataset(self) -> PlainDataset:
         ids = [f"e{i}" for i in range(len(self.split))]
-        return PlainDataset(Annotations(ids, self.labels, self.regions, self.region_concepts), groups=self.groups)
+        known = Annotations(ids, self.labels, self.regions, self.region_concepts, self.unknown)
+        return PlainDataset(known, groups=self.groups)
 
     def extractor(self) -> PlainExtractor:
         return PlainExtractor()

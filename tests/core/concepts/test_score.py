@@ -74,6 +74,17 @@ def test_known_latents_get_exactly_their_numbers(tmp_path: Path, world_of: Calla
     assert (concept["positives_test"], concept["examples_test"], concept["instances_test"]) == (20, 5, 5)
 
 
+def test_places_of_which_nobody_knows_count_neither_way(tmp_path: Path, world_of: Callable[..., Any]) -> None:
+    """The odd examples' position 8, where latent 0 fires wrongly, is unknown, as is 4–5 where no region is."""
+    places = (Region("here", 0, Interval("position", 8, 9)), Region("here", 0, Interval("position", 4, 6)))
+    rows, facts = run(planted(world_of, unknown=lambda row: places), tmp_path, settings_of())
+    first = rows[0, "here"]
+    assert (first["precision"], first["recall"]) == pytest.approx((1.0, 15 / 20))
+    # of 100 positions: ten at 8, and 4 and 5 of the five odd examples
+    assert (first["n_select"], first["n_test"]) == (80, 80)
+    assert facts["concepts"][0]["positives_test"] == 20
+
+
 def test_columns_are_the_promised_ones_in_their_order(tmp_path: Path, world_of: Callable[..., Any]) -> None:
     run(planted(world_of), tmp_path, settings_of())
     assert pq.read_schema(tmp_path / "concepts.parquet").names == list(SCHEMA)
