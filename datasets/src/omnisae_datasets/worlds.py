@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from omnisae.errors import DatasetError, did_you_mean
 from omnisae_datasets.world import World
 
-WORLDS = ("shapes", "phantoms", "galaxies", "digits", "sessions", "motifs")
+WORLDS = ("shapes", "phantoms", "galaxies", "digits", "cells", "motifs", "sessions")
 SCHEME = "world:"
 
 
