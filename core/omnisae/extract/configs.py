@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from omnisae.errors import ConfigError, DatasetError
 from omnisae.plugins.component import Component
-from omnisae.plugins.kinds import DatasetConfig, ExtractorConfig
+from omnisae.plugins.kinds import DatasetByType, DatasetConfig, ExtractorConfig
 
 if TYPE_CHECKING:
     from omnisae.extract.dataset import Dataset
@@ -43,6 +43,31 @@ class TableDatasetConfig(DatasetConfig):
         )
 
 
+class JoinedConfig(DatasetConfig):
+    """Several datasets as one, such as two corpora to compare: a column tells which one each example is from."""
+
+    type: Literal["core.joined"] = "core.joined"
+    parts: dict[str, DatasetByType] = Field(
+        min_length=2, description="the datasets by name; an example's id begins with it: natural/cat-17"
+    )
+    column: str = Field(default="corpus", min_length=1, description="the column that holds these names")
+
+    @field_validator("parts")
+    @classmethod
+    def _named(cls, parts: dict[str, DatasetConfig]) -> dict[str, DatasetConfig]:
+        for name in parts:
+            if not name or "/" in name:
+                raise ValueError(
+                    f"a part is called {name!r}; a name is not empty and has no '/', which follows it in ids"
+                )
+        return parts
+
+    def build(self) -> "Dataset":
+        from omnisae.extract.joined import Joined
+
+        return Joined(self.column, {name: part.build() for name, part in self.parts.items()})
+
+
 class VectorsConfig(ExtractorConfig):
     """The vectors of the examples as they are, with no model: hook `at: vectors`, or one of `tables`."""
 
@@ -76,4 +101,4 @@ class VectorsConfig(ExtractorConfig):
         return TableExtractor({**own, **found}, digest.hexdigest())
 
 
-COMPONENTS: tuple[type[Component], ...] = (TableDatasetConfig, VectorsConfig)
+COMPONENTS: tuple[type[Component], ...] = (TableDatasetConfig, JoinedConfig, VectorsConfig)

@@ -9,13 +9,11 @@ from jaxtyping import Bool, Float, Int
 from omnisae.errors import DatasetError
 from omnisae.extract.split import TEST
 from omnisae.studies.columns import choose, classes
+from omnisae.studies.corpora_tables import EXAGGERATED, SUPPRESSED, Compared, tables
 from omnisae.studies.densities import densities
 from omnisae.studies.pooled import energies, tokens_of
 from omnisae.studies.resample import LEVELS, generator, p_value, permutations, weights
 from omnisae.studies.study import Finding, Findings, Material, Measure, Study
-
-SUPPRESSED, EXAGGERATED = 0.1, 0.9
-SHOWN = 25
 
 
 @dataclass(frozen=True)
@@ -28,9 +26,12 @@ class Energies:
     second: Bool[np.ndarray, " row"]
 
     @property
-    def fires(self) -> Int[np.ndarray, " list"]:
-        """In how many of these examples each list fires."""
-        return np.asarray((self.squares > 0).sum(axis=0)).ravel()
+    def fires(self) -> tuple[Int[np.ndarray, " list"], Int[np.ndarray, " list"]]:
+        """In how many examples of either corpus each list fires."""
+        of_first, of_second = (
+            np.asarray((self.squares[side] > 0).sum(axis=0)).ravel() for side in (~self.second, self.second)
+        )
+        return of_first, of_second
 
     def shares(self, weight: Float[np.ndarray, "draw row"], second: Float[np.ndarray, "draw row"]) -> np.ndarray:
         """δ of every draw and list: E_b / (E_a + E_b), each the energy a token of its corpus; NaN where both are 0.
@@ -71,7 +72,7 @@ class Corpora(Study):
         energy = Energies(energies(material.postings).tocsr()[rows], tokens_of(material.postings)[rows] * 1.0, marked)
         random = generator(material, "corpora")
         ones = np.ones((1, len(rows)))
-        enough = energy.fires >= self.least
+        enough = sum(energy.fires) >= self.least
         share = energy.shares(ones, marked[None].astype(np.float64))[0]
         drawn = energy.shares(weights(material, rows, self.draws, random), marked[None].astype(np.float64))
         null = np.stack(
@@ -88,6 +89,9 @@ class Corpora(Study):
                 "ask for fewer (`least`), or train longer",
             )
         low, high = _ends(drawn)
+        total = np.asarray(energy.squares.sum(axis=0)).ravel()
+        sides = found.is_(first), found.is_(second)
+        compared = Compared((first, second), share, low, high, energy.fires, total, *sides)
         return Findings(
             findings=self._findings(share, null, low, high, second),
             measures=[
@@ -96,7 +100,7 @@ class Corpora(Study):
                 Measure(f"share of {second} (high)", high, "upper end of the 95 % bootstrap interval of δ", "share"),
             ],
             figures=[self._figure(share, null, first, second)],
-            tables=_tables(material, share, low, high, first, second, energy),
+            tables=tables(material, compared),
             notes=[
                 f"{int((~marked).sum())} test examples are {first}, {int(marked.sum())} are {second}. Latents that "
                 f"fire in fewer than {self.least} of them are left out."
@@ -165,30 +169,3 @@ def _beyond(shares: np.ndarray, edge: float, side: int) -> np.ndarray:
 def _apart(shares: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         return np.asarray(np.nansum(np.abs(shares - 0.5), axis=1) / np.maximum((~np.isnan(shares)).sum(axis=1), 1))
-
-
-def _tables(
-    material: Material, share: np.ndarray, low: np.ndarray, high: np.ndarray, first: str, second: str, energy: Energies
-) -> dict[str, list[dict[str, Any]]]:
-    """The latents furthest to either side, surest first; of equals, those that carry more energy."""
-    total = np.asarray(energy.squares.sum(axis=0)).ravel()
-    fires = [np.asarray((energy.squares[side] > 0).sum(axis=0)).ravel() for side in (~energy.second, energy.second)]
-    sides = {
-        f"Most suppressed in {second}": (np.flatnonzero(share < SUPPRESSED), np.nan_to_num(high, nan=1.0)),
-        f"Most exaggerated in {second}": (np.flatnonzero(share > EXAGGERATED), -np.nan_to_num(low, nan=0.0)),
-    }
-    out = {}
-    for title, (found, sure) in sides.items():
-        ordered = found[np.lexsort((-total[found], sure[found]))][:SHOWN]
-        out[title] = [
-            {
-                "latent": str(material.postings.poles.name(int(one))),
-                "δ": float(share[one]),
-                "low": float(low[one]),
-                "high": float(high[one]),
-                f"{first} examples in which it fires": int(fires[0][one]),
-                f"{second} examples in which it fires": int(fires[1][one]),
-            }
-            for one in ordered
-        ]
-    return {title: rows for title, rows in out.items() if rows}

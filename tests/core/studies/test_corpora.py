@@ -5,9 +5,7 @@ import pytest
 
 from omnisae.errors import DatasetError
 from omnisae.extract.split import TEST
-from omnisae.studies.configs import (
-    CorporaConfig,
-)
+from omnisae.studies.configs import CorporaConfig
 from omnisae.testing import StudyTests
 
 
@@ -38,6 +36,27 @@ def test_what_a_corpus_lacks_and_what_it_has_too_much_of_is_found(room, answer, 
     assert found.tables["Most suppressed in made"][0]["latent"] == "0"
     inside = (measures["share of made (low)"][2:] <= 0.5) & (measures["share of made (high)"][2:] >= 0.5)
     assert inside.mean() >= 0.7
+
+
+def test_concepts_stand_with_their_latent_and_how_often_each_corpus_has_them(room, tmp_path, answer):
+    random = np.random.default_rng(7)
+    n = 400
+    made = random.random(n) < 0.5
+    seven = (random.random(n) < 0.3) & ~made  # what is made never has it
+    red = (random.random(n) < 0.4).astype(float)
+    red[:40] = np.nan
+    codes = np.stack([seven * 2.0, np.nan_to_num(red) + 0.5, random.random(n)], axis=1)
+    names, known = {"origin": np.where(made, "made", "natural").tolist()}, {"digit=7": seven * 1.0, "red": red}
+    material = room.material(tmp_path, codes, labels=names, concepts=known, best={"red": 1, "digit=7": 0})
+    tables = answer(CorporaConfig(column="origin", a="natural", b="made"), material)[0].tables
+    (first,) = tables["Most suppressed in made"]
+    assert (first["latent"], first["concept"], first["δ"]) == ("0", "digit=7", 0.0)
+    less, alike = tables["Concepts, by the latent that tells each best"]
+    assert (less["concept"], less["best latent"], less["δ"], less["made that have it"]) == ("digit=7", "0", 0.0, 0.0)
+    test = material.rows(TEST)
+    assert less["natural that have it"] == seven[test][~made[test]].mean()
+    assert alike["low"] < 0.5 < alike["high"]
+    assert alike["made that have it"] == np.nanmean(red[test][made[test]])
 
 
 def test_alike_corpora_are_as_shuffled_ones(room, answer, tmp_path):
