@@ -79,6 +79,22 @@ def test_repeats_have_noise_and_names_of_their_own(path):
     assert prompts.groups("prompt") == ["a red cat"] * 3 + ["a dog, asleep"] * 3
 
 
+def test_words_that_are_left_out_are_known_to_be_absent(path):
+    prompts = read(path, concepts=("digit",), without={"digit": ["3"]})
+    assert prompts.ids == ["12", "1e3"]
+    found = prompts.annotations().labels
+    np.testing.assert_array_equal(found["digit=3"], [np.nan, 0])
+    np.testing.assert_array_equal(found["digit=7"], [np.nan, 1])
+
+
+def test_rows_that_are_left_out_change_neither_ids_nor_seeds_of_others(tmp_path):
+    (tmp_path / "t.csv").write_text("prompt,kind\na,x\nb,y\nc,x\nd,z\n")
+    whole = dict(zip(read(tmp_path / "t.csv").ids, read(tmp_path / "t.csv").asks, strict=True))
+    part = read(tmp_path / "t.csv", without={"kind": ["x"]}, first=1)
+    assert dict(zip(part.ids, part.asks, strict=True)) == {"1": whole["1"]}
+    assert [ask.seed for ask in read(tmp_path / "t.csv", without={"kind": ["x"]}).asks] == [1, 3]
+
+
 def test_lines_are_prompts_with_seeds_by_their_row(tmp_path):
     (tmp_path / "t.txt").write_text("a cat\n\n  a dog  \n")
     assert read(tmp_path / "t.txt").asks == [Ask("a cat", seed=0), Ask("a dog", seed=1)]
@@ -129,6 +145,9 @@ BAD = [
     ("prompt\na\n", {"label": "class"}, "has no column 'class'"),
     ("prompt\na\n", {"negative": "not"}, "dataset.negative: "),
     ("prompt,ink\na,b\n", {"concepts": ("inc",)}, "dataset.concepts: "),
+    ("prompt,ink\na,b\n", {"without": {"inc": ["b"]}}, "dataset.without: "),
+    ("prompt,ink\na,red\n", {"without": {"ink": ["rad"]}}, "has 'rad' in its column 'ink'"),
+    ("prompt,ink\na,b\n", {"without": {"ink": ["b"]}}, "has no prompt beside those that dataset.without leaves out"),
 ]
 
 

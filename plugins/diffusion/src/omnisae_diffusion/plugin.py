@@ -1,14 +1,16 @@
 """What this plug-in offers. No torch here: `build` imports what is heavy."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from omnisae.plugins.hookspecs import hookimpl
 from omnisae.plugins.kinds import (
     DatasetConfig,
+    ExtractorByType,
     ExtractorConfig,
     InterventionConfig,
     StudyConfig,
@@ -21,6 +23,7 @@ from omnisae_diffusion.plugin_views import VIEWS
 if TYPE_CHECKING:
     from omnisae.extract.dataset import Dataset
     from omnisae.extract.extractor import Extractor
+    from omnisae_diffusion.process import Process
 
 
 class PromptsConfig(DatasetConfig):
@@ -41,12 +44,48 @@ class PromptsConfig(DatasetConfig):
     id: str | None = Field(None, description="column that names the examples; none: `id`, if there is one, else rows")
     concepts: tuple[str, ...] = Field((), description="columns whose words become concepts: digit=7, ink=neon")
     repeats: int = Field(1, ge=1, description="pictures a prompt, each from a noise of its own")
+    without: dict[str, tuple[str, ...]] = Field(
+        {}, description="prompts that are left out, by the words of a column: {digit: ['7']}"
+    )
     first: int | None = Field(None, ge=1, description="only so many prompts from the table's beginning")
 
     def build(self) -> "Dataset":
         from omnisae_diffusion.prompts import Prompts
 
         return Prompts(self)
+
+
+class GeneratedConfig(PromptsConfig):
+    """The pictures that a model makes of prompts, for any extractor of pictures. They are made once, and kept."""
+
+    type: Literal["diffusion.generated"] = "diffusion.generated"  # type: ignore[assignment]
+    generator: ExtractorByType = Field(
+        description="what makes them, e.g. {type: diffusion.pipeline, model: 'world:digits/unet', guidance: 2.0}"
+    )
+    folder: Path | None = Field(
+        None, description="where pictures are kept, a folder a generator; none: below the cache (OMNISAE_CACHE)"
+    )
+
+    @field_validator("generator")
+    @classmethod
+    def _makes_pictures(cls, generator: ExtractorConfig) -> ExtractorConfig:
+        if not isinstance(generator, ProcessConfig):
+            raise ValueError(f"{generator.type} makes no pictures; name diffusion.pipeline or diffusion.module")
+        for field in ("gather", "at", "branch"):
+            if getattr(generator, field) != ProcessConfig.model_fields[field].default:
+                raise ValueError(f"generator.{field} says what is read, and nothing is read here; leave it out")
+        return generator
+
+    @property
+    def making(self) -> "ProcessConfig":
+        """The generator, of the kind that the validator has seen to."""
+        assert isinstance(self.generator, ProcessConfig)
+        return self.generator
+
+    def build(self) -> "Dataset":
+        from omnisae_diffusion.generated_pictures import GeneratedPictures
+
+        return GeneratedPictures(self)
 
 
 class ProcessConfig(ExtractorConfig):
@@ -70,6 +109,15 @@ class ProcessConfig(ExtractorConfig):
     batch_size: int = Field(32, ge=1, description="pictures made at once")
     device: str = Field("auto", description="auto, cpu, cuda, mps")
 
+    @abstractmethod
+    def process(self) -> "Process":
+        """The denoiser at work."""
+
+    def build(self, dataset: "Dataset") -> "Extractor":
+        from omnisae_diffusion.extractor import DiffusionExtractor
+
+        return DiffusionExtractor(self, self.process(), dataset)
+
 
 class PipelineConfig(ProcessConfig):
     """Any diffusers pipeline, or a bare denoiser of diffusers' classes with a scheduler."""
@@ -87,11 +135,10 @@ class PipelineConfig(ProcessConfig):
     dtype: Literal["float32", "float16", "bfloat16"] = Field("float32", description="precision of the networks")
     call: dict[str, Any] = Field({}, description="further arguments of the pipeline's call, e.g. max_sequence_length")
 
-    def build(self, dataset: "Dataset") -> "Extractor":
-        from omnisae_diffusion.extractor import DiffusionExtractor
+    def process(self) -> "Process":
         from omnisae_diffusion.load import process
 
-        return DiffusionExtractor(self, process(self), dataset)
+        return process(self)
 
 
 class ModuleConfig(ProcessConfig):
@@ -113,11 +160,10 @@ class ModuleConfig(ProcessConfig):
     )
     clip: bool = Field(True, description="clip the guess of the clean picture to −1 … 1 at every step")
 
-    def build(self, dataset: "Dataset") -> "Extractor":
-        from omnisae_diffusion.extractor import DiffusionExtractor
+    def process(self) -> "Process":
         from omnisae_diffusion.module import process
 
-        return DiffusionExtractor(self, process(self), dataset)
+        return process(self)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -128,7 +174,7 @@ class ModuleConfig(ProcessConfig):
 
 @hookimpl
 def omnisae_datasets() -> list[type[DatasetConfig]]:
-    return [PromptsConfig]
+    return [PromptsConfig, GeneratedConfig]
 
 
 @hookimpl

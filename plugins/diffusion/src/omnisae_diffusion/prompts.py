@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,10 +13,8 @@ from omnisae.errors import DatasetError, did_you_mean
 from omnisae.extract.dataset import Dataset, Example
 from omnisae.store.key import file_digest
 from omnisae_diffusion.asks import Ask
+from omnisae_diffusion.plugin import PromptsConfig
 from omnisae_vision import world
-
-if TYPE_CHECKING:
-    from omnisae_diffusion.plugin import PromptsConfig
 
 FILE = "prompts.csv"
 
@@ -25,16 +22,19 @@ FILE = "prompts.csv"
 class Prompts(Dataset):
     """Examples are `Ask`s. Concepts are `column=word` of the columns that the config names; groups are every column."""
 
-    def __init__(self, config: "PromptsConfig") -> None:
+    def __init__(self, config: PromptsConfig) -> None:
         self._config = config
         self.path = world.folder(config.table)
         if self.path.is_dir():
             self.path = self.path / FILE
         self.table = _read(self.path)
+        for column, words in config.without.items():
+            self._leave_out(column, words)
         if config.first is not None:
             self.table = self.table.iloc[: config.first]
         if not len(self.table):
-            raise DatasetError(f"{self.path} has no prompt", "give at least one")
+            left = f" beside those that dataset.without leaves out ({config.without})" if config.without else ""
+            raise DatasetError(f"{self.path} has no prompt{left}", "give at least one")
         for field in ("label", "seed", "negative", "id"):
             self._check(field, getattr(config, field))
         for name in config.concepts:
@@ -59,8 +59,8 @@ class Prompts(Dataset):
         return Example(row, self._ids[row], self._asks[row])
 
     def fingerprint(self) -> str:
-        told = [self._config.model_dump(mode="json", exclude={"table"}), file_digest(self.path)]
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        told = self._config.model_dump(mode="json", include=set(PromptsConfig.model_fields) - {"table"})
+        return hashlib.sha256(json.dumps([told, file_digest(self.path)], sort_keys=True).encode()).hexdigest()
 
     def words(self, column: str) -> list[str]:
         """A column's word of every example; empty where there is none. Raises DatasetError for an unknown column."""
@@ -73,7 +73,8 @@ class Prompts(Dataset):
         for column in self._config.concepts:
             words = np.array(self.words(column))
             known = words != ""
-            for word in sorted(set(words[known])):
+            # Of a word that was left out it is known that no example has it.
+            for word in sorted({*words[known], *self._config.without.get(column, ())}):
                 labels[f"{column}={word}"] = np.where(known, (words == word).astype(np.float64), np.nan)
         return Annotations(self._ids, labels)
 
@@ -97,7 +98,7 @@ class Prompts(Dataset):
         held, config = self.table.iloc[row], self._config
         text = held.get(config.prompt)
         negative = held.get(config.negative) if config.negative else None
-        seed = self._whole(row, self._seed) if self._seed else row
+        seed = self._whole(row, self._seed) if self._seed else int(self.table.index[row])
         return Ask(
             text="" if text is None or pd.isna(text) else str(text),
             label=self._whole(row, self._label) if self._label else None,
@@ -109,6 +110,7 @@ class Prompts(Dataset):
         value = self.table.iloc[row][column]
         if pd.isna(value):
             return None
+        where = f"{self.path}, row {self.table.index[row] + 1}, column {column!r}"
         try:
             # Not by way of a float where it can be helped: seeds may be long.
             whole = int(value) if value.isdecimal() else int(float(value))
@@ -116,24 +118,33 @@ class Prompts(Dataset):
         except (OverflowError, ValueError):
             whole, exact = -1, False
         if whole < 0 or not exact:
-            raise DatasetError(
-                f"{self.path}, row {row + 1}, column {column!r}: {value!r} is no whole number from 0 on",
-                "mend the table",
-            )
+            raise DatasetError(f"{where}: {value!r} is no whole number from 0 on", "mend the table")
         return whole
 
     def _named(self) -> list[str]:
         column = self._config.id or ("id" if "id" in self.table else None)
         if column and self.table[column].isna().any():
-            row = int(self.table[column].isna().to_numpy().argmax()) + 1
+            row = int(self.table[column].isna().idxmax()) + 1
             raise DatasetError(f"{self.path}, row {row}: the column {column!r} is empty", "give every prompt an id")
-        names = [str(one) for one in (self.table[column] if column else range(len(self.table)))]
+        names = [str(one) for one in (self.table[column] if column else self.table.index)]
         repeats = self._config.repeats
         found = [name if repeats == 1 else f"{name}-{again}" for name in names for again in range(repeats)]
         twice = sorted({name for name in found if found.count(name) > 1}) if len(set(found)) < len(found) else []
         if twice:
             raise DatasetError(f"{self.path}: the id {twice[0]!r} stands in several rows", "give every prompt its own")
         return found
+
+    def _leave_out(self, column: str, words: Sequence[str]) -> None:
+        """Rows keep their numbers, from which seeds and ids may be made."""
+        self._check("without", column)
+        held = self.table[column].fillna("").astype(str)
+        for word in words:
+            if not (held == word).any():
+                raise DatasetError(
+                    f"dataset.without: no row of {self.path} has {word!r} in its column {column!r}",
+                    did_you_mean(word, sorted(set(held) - {""})),
+                )
+        self.table = self.table[~held.isin(words)]
 
     def _check(self, field: str, column: str | None) -> None:
         if column is not None and column not in self.table:
