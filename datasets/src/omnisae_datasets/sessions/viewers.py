@@ -15,7 +15,7 @@ STAY = 0.72
 """Chance to stay with the genre of the film before."""
 FOLLOW = 0.5
 """Chance that a change of genre is to the one that tends to follow, rather than to one of the user's interests."""
-ERA_WEIGHT = 4.0
+ERA_WEIGHT = 12.0
 """How many times as likely a film of the user's era is."""
 START = 1_600_000_000
 DAY = 86_400
