@@ -16,6 +16,10 @@ class Told(BaseModel):
     """An axis that does not lie in the hooked tensor: every forward of the module at path `module` is one step along
     it, and is told which by its argument of this name: a number, or one for each example. `ticks` are the values that
     stand for the steps 0, 1, … of the axis; another value is counted to the nearest of them.
+
+    With `counts` the argument tells by being told again: of forwards in a row that are told the same, the first is step
+    0, the next step 1, and so on, beginning anew after as many as there are ticks. So calls that come one after the
+    other in every step are told apart, such as the two branches of guidance. Such steps are numbers, not values.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -23,6 +27,13 @@ class Told(BaseModel):
     module: str = ""
     argument: str
     ticks: tuple[float, ...] = Field(min_length=1)
+    counts: bool = False
+
+    @model_serializer(mode="wrap")
+    def _without_later(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `counts` where it says nothing, as HookPoint's."""
+        said: dict[str, Any] = whole(self)
+        return {name: value for name, value in said.items() if value or name != "counts"}
 
 
 class HookPoint(BaseModel):
@@ -72,6 +83,11 @@ class HookPoint(BaseModel):
     def axes(self) -> tuple[str, ...]:
         """The names of the axes on which tokens have coordinates: those of whole forwards, then the layout's."""
         return (*self.told, *(axis.name for axis in self.layout.axes))
+
+    @property
+    def ticks(self) -> dict[str, tuple[float, ...]]:
+        """The values at the steps of the axes along which whole forwards are told a value."""
+        return {name: axis.ticks for name, axis in self.told.items() if not axis.counts}
 
     @property
     def known_sizes(self) -> dict[str, int | None]:

@@ -30,7 +30,7 @@ def telling(model: nn.Module, points: Sequence[HookPoint]) -> Iterator[dict[str,
     for point in points:
         for name, told in point.told.items():
             other = axes.setdefault(name, told)
-            if (other.module, other.argument) != (told.module, told.argument):
+            if (other.module, other.argument, other.counts) != (told.module, told.argument, told.counts):
                 raise HookError(
                     f"the axis {name!r} is told by the argument {told.argument!r} of {named(told.module)} "
                     f"at hook point {point.name!r}, and by {other.argument!r} of {named(other.module)} "
@@ -47,11 +47,21 @@ def telling(model: nn.Module, points: Sequence[HookPoint]) -> Iterator[dict[str,
 
 
 def _listening(name: str, told: Told, values: dict[str, Tensor]) -> Any:
+    last: list[tuple[Tensor, int]] = []
+
+    def count(value: Tensor) -> Tensor:
+        """The step of a forward among those in a row that were told the same, as its tick."""
+        mine = value.cpu().clone()  # a sampler may go on writing into its own
+        again = bool(last) and torch.equal(last[0][0], mine)
+        step = (last[0][1] + 1) % len(told.ticks) if again else 0
+        last[:] = [(mine, step)]
+        return torch.tensor([told.ticks[step]])
+
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         where, key, *_ = argument(module, args, kwargs, (told.argument,))
-        found = (args, kwargs)[int(where)]
+        given = (args, kwargs)[int(where)]
         try:
-            value = found[key]  # type: ignore[index]
+            value = given[key]  # type: ignore[index]
         except (KeyError, IndexError):
             value = None
         if value is None:
@@ -61,13 +71,14 @@ def _listening(name: str, told: Told, values: dict[str, Tensor]) -> Any:
                 "call the model as it was called when the hook point was found",
             )
         try:
-            values[name] = torch.as_tensor(value).detach().reshape(-1).to(torch.float32)
+            found = torch.as_tensor(value).detach().reshape(-1).to(torch.float32)
         except (TypeError, ValueError, RuntimeError):
             raise HookError(
                 f"the axis {name!r} is told by the argument {told.argument!r} of {named(told.module)}, and "
                 f"this forward was given {describe(value)} there",
                 "give a number, or one for each example",
             ) from None
+        values[name] = count(found) if told.counts else found
 
     return hook
 
@@ -110,7 +121,7 @@ def steps(values: Mapping[str, Float[Tensor, " token"]], hook: HookPoint) -> Int
 
 def placed(tokens: Arranged, hook: HookPoint, values: Values) -> tuple[Arranged, dict[str, Float[Tensor, " token"]]]:
     """The tokens with their steps along the told axes before their other coordinates and with their conditioning
-    columns, and what was told of each. Special tokens have the step of their forward, too.
+    columns, and what was told of each along axes of values. Special tokens have the step of their forward, too.
     """
     if not hook.told:
         return tokens, {}
@@ -121,4 +132,5 @@ def placed(tokens: Arranged, hook: HookPoint, values: Values) -> tuple[Arranged,
         added = torch.stack([given[name] for name in hook.columns], dim=1)
         wide = torch.promote_types(rows.dtype, torch.float32)
         rows = torch.cat([rows.to(wide), added.to(rows.device, wide)], dim=1)
-    return Arranged(rows, tokens.example, coords, tokens.role, tokens.sizes), given
+    told = {name: value for name, value in given.items() if not hook.told[name].counts}
+    return Arranged(rows, tokens.example, coords, tokens.role, tokens.sizes), told

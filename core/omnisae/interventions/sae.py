@@ -119,7 +119,7 @@ class SAE(Artifact):
             hook.axes,
             self.statistics,
             self.signed,
-            ticks={name: told.ticks for name, told in hook.told.items()},
+            ticks=hook.ticks,
             sizes=hook.known_sizes,
             identity=lambda: self.identity,
             encode=lambda x: self.encode(x, check=False),

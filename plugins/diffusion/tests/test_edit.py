@@ -1,5 +1,7 @@
 """Edits of generation: what changes, when, where and in which branch; and that nothing else does."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from omnisae.errors import ArtifactError, HookError
 from omnisae.interventions.sparse import only_entries
 from omnisae.interventions.weights import Along, Painted
 from omnisae_diffusion.asks import Ask
+from omnisae_diffusion.evaluation.studio import Studio
 
 EVERY = list(range(24))
 BLOCK = {"stable_diffusion": "unet.mid_block.attentions.0", "flux": "transformer.transformer_blocks.9"}
@@ -244,6 +247,56 @@ def test_guidance_of_a_pipeline_is_looked_at(bench, tiny, name, by):
         omnisae_diffusion.edit(target, sae, omnisae.scale(EVERY, by=1.0)),
     ):
         off.generate(asks)
+
+
+@pytest.fixture
+def by_call(bench, tiny):
+    """A pipeline whose branches of guidance are calls, conditional first, and an artifact of the named branch."""
+    pipe = tiny.PIPELINES["flux"]()
+    on = bench.pipeline(pipe, true_cfg_scale=3.0, negative_prompt="blue")
+    asks = [Ask("a red cat", seed=1, negative="blue")]
+
+    def make(branch="conditional"):
+        one = bench.extractor(on, asks, branch=branch)
+        return pipe, on, asks, one, bench.sae(one, BLOCK["flux"])
+
+    return make
+
+
+@pytest.mark.parametrize("branch", [0, 1])
+def test_weights_along_branches_that_are_calls_leave_the_other_call_as_it_is(bench, by_call, branch):
+    pipe, on, asks, _, sae = by_call()
+    block = pipe.transformer.transformer_blocks[9]
+    off = omnisae.scale(EVERY, by=0.0, weights=[Along("branch", {branch: 1})])
+    with bench.seen(block, 1) as plain:
+        before = on.generate(asks)
+    with omnisae_diffusion.edit(pipe, sae, off), bench.seen(block, 1) as edited:
+        after = on.generate(asks)
+    same = [torch.equal(a, b) for a, b in zip(plain[:2], edited[:2], strict=True)]
+    assert same == [branch != 0, branch != 1], "in the first step, where both start from the same"
+    assert (before != after).any()
+    with omnisae_diffusion.edit(pipe, sae, omnisae.scale(EVERY, by=1.0)):
+        np.testing.assert_array_equal(on.generate(asks), before)
+
+
+@pytest.mark.parametrize(("branch", "number"), [("conditional", 0), ("unconditional", 1)])
+def test_the_branch_that_is_read_is_the_one_that_a_studio_edits(bench, by_call, branch, number):
+    _, _, _, one, sae = by_call(branch)
+    (where,) = Studio.where.func(SimpleNamespace(sae=sae, extractor=one))
+    assert where == Along("branch", {float(number): 1.0})
+    where.check(sae.info.hook.known_sizes, sae.info.hook.ticks)
+
+
+def test_branches_that_are_calls_are_looked_for(bench, by_call):
+    pipe, _, _, _, sae = by_call()
+    off = bench.pipeline(pipe)
+    with (
+        pytest.raises(HookError) as error,
+        omnisae_diffusion.edit(pipe, sae, omnisae.scale(EVERY, by=0.0)),
+    ):
+        off.generate([Ask("a red cat", seed=1)])
+    assert "reads 2 branches of guidance" in error.value.problem
+    assert error.value.problem.endswith("was run on 1 for each picture: guidance is off")
 
 
 def test_a_single_picture_without_guidance_is_said_too(bench, tiny, unet):

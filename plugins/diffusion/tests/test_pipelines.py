@@ -136,9 +136,14 @@ def test_branches_of_flux_are_calls(bench, over):
         assert (one.plan.by, one.plan.branches) == ("call", ("conditional", "unconditional"))
         assert len(one.plan.ticks) == 2
         point, a, b = first_step(bench, one, BLOCK["flux"])
-        assert point.axes == ("timestep", "y", "x")
+        assert point.axes == ("timestep", "branch", "y", "x")
+        assert point.known_sizes["branch"] == 2
         found[branch] = float((a - b).abs().max() / a.abs().max())
     assert found["unconditional"] < 1e-4 < found["conditional"]
+    both = over("flux", inputs=asks, call=call, branch="both")
+    _, tokens = bench.read(both, BLOCK["flux"])
+    places = torch.cat([tokens.example[:, None], tokens.coords], dim=1)
+    assert len(places.unique(dim=0)) == len(tokens) == 2 * 2 * 2 * point.known_sizes["y"] * point.known_sizes["x"]
 
 
 def test_a_branch_of_a_pipeline_without_guidance_is_said(over):

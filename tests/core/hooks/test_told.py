@@ -11,7 +11,7 @@ from torch import nn
 
 from omnisae.errors import HookError
 from omnisae.hooks.point import HookPoint, Told
-from omnisae.hooks.taps import tap
+from omnisae.hooks.taps import tap, watch
 from omnisae.hooks.told import of_tokens, placed, steps, telling
 from omnisae.store.key import content_key
 from omnisae.tokens.arrange import flatten
@@ -89,6 +89,37 @@ def test_every_example_may_be_told_its_own(model):
     tokens, given = read(model, point(), torch.randn(3, 2, 4), torch.tensor([0, 900, 310]))
     assert tokens.coords[:, 0].tolist() == [3, 3, 0, 0, 2, 2]
     assert given["timestep"].tolist() == [0.0, 0.0, 900.0, 900.0, 310.0, 310.0], "the value itself, not the tick"
+
+
+def counted(**more):
+    """A hook point along the time, and along the calls at every time."""
+    told = {"timestep": Told(argument="t", ticks=TICKS), "call": Told(argument="t", ticks=(0.0, 1.0), counts=True)}
+    return point(**more).model_copy(update={"told": told})
+
+
+@pytest.mark.parametrize("write", [False, True], ids=["each its own", "one tensor written anew"])
+def test_calls_that_are_told_the_same_in_a_row_are_counted(model, write):
+    hook = counted()
+    held, found = torch.zeros(1), []
+    with telling(model, [hook]) as told, watch(model, [hook], lambda seen: found.append(told["call"].item())):
+        for t in (900, 900, 600, 600, 600, 600, 300, 0):
+            model(torch.randn(2, 1, 4), held.fill_(t) if write else torch.tensor([float(t)]))
+    assert found == [0, 1, 0, 1, 0, 1, 0, 0], "anew after as many as there are ticks"
+
+
+def test_a_counted_axis_has_steps_and_no_values(model):
+    hook = counted()
+    assert hook.axes == ("timestep", "call", "position")
+    assert hook.known_sizes == {"timestep": 4, "call": 2, "position": None}
+    assert hook.ticks == {"timestep": TICKS}
+    tokens, given = read(model, hook, torch.randn(2, 1, 4), 600)
+    assert tokens.coords.tolist() == [[1, 0, 0]] * 2
+    assert list(given) == ["timestep"]
+
+
+def test_what_is_not_counted_is_written_as_before():
+    assert "counts" not in point().model_dump()["told"]["timestep"]
+    assert HookPoint.model_validate(json.loads(counted().model_dump_json())) == counted()
 
 
 def test_special_tokens_have_the_step_and_no_other_place(model):

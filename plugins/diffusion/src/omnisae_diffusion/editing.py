@@ -47,7 +47,7 @@ def edit(
         stack.enter_context(
             sae.edit(components, *operations, error=error, replace=replace, allow_other_model=allow_other_model)
         )
-        if sae.info.hook.sizes.get("branch", 1) > 1:
+        if "branch" in sae.info.hook.told or sae.info.hook.sizes.get("branch", 1) > 1:
             stack.enter_context(_branches_stand(target, components, sae))
         yield
 
@@ -66,15 +66,19 @@ def _roof(pipe: Any) -> Components:
 @contextmanager
 def _branches_stand(target: Any, components: Components, sae: SAE) -> Iterator[None]:
     """Within the block, raises HookError where the denoiser is run without the branches that the hook point has."""
-    wanted = sae.info.hook.sizes["branch"]
+    hook = sae.info.hook
+    by_call = hook.told.get("branch")  # branches that are calls, not parts of a batch
+    wanted = hook.sizes["branch"] if by_call is None else len(by_call.ticks)
     pipe = getattr(target, "pipe", target)  # of a process over one
     scheduler = pipe.scheduler
     seen: dict[str, Any] = {}
+    calls = [0]
 
     def see(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         first = next(one for one in (*args, *kwargs.values()) if isinstance(one, torch.Tensor))
         seen.update(batch=len(first), labels=kwargs.get("class_labels"))
-        if len(first) % wanted:  # before the hook point is reached, where it would not fit
+        calls[0] += 1
+        if by_call is None and len(first) % wanted:  # before the hook point is reached, where it would not fit
             raise off(1)
 
     def off(found: int) -> HookError:
@@ -87,7 +91,8 @@ def _branches_stand(target: Any, components: Components, sae: SAE) -> Iterator[N
     step = scheduler.step
 
     def checked(model_output: Any, timestep: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
-        found = families.branches_run(pipe, len(sample), **seen)
+        found = calls[0] if by_call is not None else families.branches_run(pipe, len(sample), **seen)
+        calls[0] = 0
         if found != wanted:
             raise off(found)
         return step(model_output, timestep, sample, *args, **kwargs)

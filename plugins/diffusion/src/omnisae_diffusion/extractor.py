@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from omnisae.config import HookConfig
     from omnisae_diffusion.plugin import ProcessConfig
 
-AXIS = "timestep"
+AXIS, BRANCH = "timestep", "branch"
 
 
 class DiffusionExtractor(ModuleExtractor):
@@ -87,12 +87,16 @@ class DiffusionExtractor(ModuleExtractor):
         inside = places.in_denoiser(point.at, self.process)
         if not inside:
             return super().complete(point.model_copy(update={"within": self.process.denoiser}), config)
-        told = {AXIS: Told(module=self.process.denoiser, argument=self.process.time, ticks=self.plan.ticks)}
+        module, argument = self.process.denoiser, self.process.time
+        told = {AXIS: Told(module=module, argument=argument, ticks=self.plan.ticks)}
         for name in config.columns:
             if name not in told:
                 raise HookError(
                     f"hook point {point.name!r} has no axis {name!r} for a column", did_you_mean(name, told)
                 )
+        if self.plan.by == "call":  # the branches are told the same time, one after the other
+            numbers = tuple(float(number) for number in range(len(self.plan.branches)))
+            told[BRANCH] = Told(module=module, argument=argument, ticks=numbers, counts=True)
         return point.model_copy(
             update={
                 "told": told,
@@ -135,13 +139,10 @@ class DiffusionExtractor(ModuleExtractor):
     ) -> None:
         """Until the stack closes, every step's tokens go to `emit`."""
         told = stack.enter_context(telling(self.model, hooks))
-        calls = {"time": float("nan"), "count": 0.0}
 
         def tell(tensors: dict[str, Tensor]) -> None:
             time = float(told[AXIS].reshape(-1)[0])
-            calls["count"] = calls["count"] + 1 if time == calls["time"] else 0
-            calls["time"] = time
-            if self.plan.by == "call" and self.branch is not None and calls["count"] != self.branch:
+            if BRANCH in told and self.branch is not None and int(told[BRANCH]) != self.branch:
                 return
             if self._at is not None and not any(abs(time - one) < 1e-4 for one in self._at):
                 return
@@ -155,8 +156,8 @@ class DiffusionExtractor(ModuleExtractor):
         places.check_batch(hook, tokens.sizes["example"], len(rows), tensor)
         example = torch.as_tensor(rows, dtype=torch.int64, device=tensor.device)[tokens.example]
         batch = TokenBatch(tokens.values, example, tokens.coords, tokens.role)
-        if self.branch is not None and "branch" in hook.axes:
-            batch = batch.take(batch.coords[:, hook.axes.index("branch")] == self.branch)
+        if self.branch is not None and BRANCH in hook.axes:
+            batch = batch.take(batch.coords[:, hook.axes.index(BRANCH)] == self.branch)
         return _on_cpu(batch)
 
     def _run(self, inputs: Inputs) -> None:
