@@ -8,6 +8,7 @@ from omnisae.plugins.hookspecs import hookimpl
 from omnisae.plugins.kinds import (
     AutoencoderPartConfig,
     DatasetConfig,
+    ExplainerConfig,
     ExtractorConfig,
     InterventionConfig,
     MetricConfig,
@@ -53,6 +54,13 @@ def omnisae_studies() -> list[type[StudyConfig]]:
     from omnisae.studies.configs import COMPONENTS
 
     return _of(StudyConfig, COMPONENTS)
+
+
+@hookimpl
+def omnisae_explainers() -> list[type[ExplainerConfig]]:
+    from omnisae.studies.explainers.configs import COMPONENTS
+
+    return _of(ExplainerConfig, COMPONENTS)
 
 
 @hookimpl

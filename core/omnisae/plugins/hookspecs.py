@@ -8,6 +8,7 @@ import pluggy
 from omnisae.plugins.kinds import (
     AutoencoderPartConfig,
     DatasetConfig,
+    ExplainerConfig,
     ExtractorConfig,
     InterventionConfig,
     MetricConfig,
@@ -43,6 +44,11 @@ def omnisae_metrics() -> Iterable[type[MetricConfig]]:  # type: ignore[empty-bod
 @hookspec
 def omnisae_studies() -> Iterable[type[StudyConfig]]:  # type: ignore[empty-body]
     """Questions about a whole autoencoder, or about every latent."""
+
+
+@hookspec
+def omnisae_explainers() -> Iterable[type[ExplainerConfig]]:  # type: ignore[empty-body]
+    """What turns a latent's strongest texts into a phrase."""
 
 
 @hookspec

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from omnisae.extract.extractor import Extractor
     from omnisae.interventions.operation import Operation
     from omnisae.report.visualizer import Visualizer
+    from omnisae.studies.explainer import Explainer
     from omnisae.studies.study import Study
 
 
@@ -129,6 +130,16 @@ class StudyConfig(Component):
         return ()
 
 
+class ExplainerConfig(Component):
+    """What turns a latent's strongest texts into a phrase."""
+
+    kind: ClassVar[str] = "explainer"
+    hook: ClassVar[str] = "omnisae_explainers"
+
+    @abstractmethod
+    def build(self) -> "Explainer": ...
+
+
 class VisualizerConfig(Component):
     """A drawing of one latent, matched by the axes of its tokens."""
 
@@ -159,6 +170,7 @@ KINDS: tuple[type[Component], ...] = (
     PenaltyConfig,
     MetricConfig,
     StudyConfig,
+    ExplainerConfig,
     VisualizerConfig,
     InterventionConfig,
 )
@@ -172,5 +184,6 @@ NormaliserByType = Annotated[NormaliserConfig, SerializeAsAny(), by_type(Normali
 PenaltyByType = Annotated[PenaltyConfig, SerializeAsAny(), by_type(PenaltyConfig)]
 MetricByType = Annotated[MetricConfig, SerializeAsAny(), by_type(MetricConfig)]
 StudyByType = Annotated[StudyConfig, SerializeAsAny(), by_type(StudyConfig)]
+ExplainerByType = Annotated[ExplainerConfig, SerializeAsAny(), by_type(ExplainerConfig)]
 VisualizerByType = Annotated[VisualizerConfig, SerializeAsAny(), by_type(VisualizerConfig)]
 """Config fields of these kinds, found by their `type`."""

@@ -1,0 +1,1 @@
+"""The explainers that core offers: words by TF-IDF, and language models near or far."""
