@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 
@@ -100,7 +101,11 @@ def _told(feature: Feature) -> str:
 def _gff(one: Protein) -> str:
     lines = [f"##sequence-region {one.id} 1 {len(one.sequence)}\n"]
     for feature in one.features:
-        about = [f"{name}={value}" for name, value in (("Note", feature.note), ("ligand", feature.ligand)) if value]
+        about = [
+            f"{name}={quote(value, safe=' (+)')}"
+            for name, value in (("Note", feature.note), ("ligand", feature.ligand))
+            if value
+        ]
         where = f"{feature.first + 1}\t{feature.last + 1}\t.\t.\t."
         title = COLUMNS[feature.key].removesuffix(" [FT]")
         lines.append(f"{one.id}\tUniProtKB\t{title}\t{where}\t{';'.join(about) or '.'}\n")

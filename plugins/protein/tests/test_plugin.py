@@ -1,0 +1,26 @@
+"""The plug-in as a whole."""
+
+import pytest
+
+from omnisae.testing import PluginTests
+
+
+class TestPlugin(PluginTests):
+    name = "protein"
+
+    @pytest.fixture
+    def configs(self):
+        return [
+            {"type": "protein.sequences", "sequences": "proteins.fasta.gz"},
+            {
+                "type": "protein.sequences",
+                "root": "world:motifs",
+                "sequences": "proteins.fasta",
+                "annotations": ["uniprot.tsv"],
+                "homology": {"method": "kmers", "k": 5},
+                "letters": {"topology": {"H": "Transmembrane"}},
+            },
+            {"type": "protein.esm", "checkpoint": "esm2_t33_650M_UR50D"},
+            {"type": "protein.domains", "thresholds": [0.0, 0.5]},
+            {"type": "protein.residues", "columns": 80},
+        ]
