@@ -2,6 +2,11 @@
 
 import atexit
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from omnisae.config import TrainConfig
@@ -40,8 +45,30 @@ def _leave() -> None:
         torch.distributed.destroy_process_group()
 
 
+@contextmanager
+def _version_only(name: str) -> Iterator[None]:
+    """Within, importing an installed package that is not yet imported gives a module of its version alone.
+
+    Fabric imports torchmetrics to look at its version. That takes torchvision and transformers along, where they are
+    installed: two seconds of processor time in every process that trains.
+    """
+    try:
+        stand_in = ModuleType(name)
+        stand_in.__version__ = version(name)  # type: ignore[attr-defined]
+    except PackageNotFoundError:
+        yield
+        return
+    found = sys.modules.setdefault(name, stand_in)
+    try:
+        yield
+    finally:
+        if found is stand_in:
+            del sys.modules[name]
+
+
 def _fabric(config: TrainConfig) -> "Fabric":
-    from lightning_fabric import Fabric
+    with _version_only("torchmetrics"):
+        from lightning_fabric import Fabric
 
     devices, nodes = _world(config)
     strategy = "auto" if devices * nodes == 1 else "ddp"  # for starting alone: the mesh averages gradients itself

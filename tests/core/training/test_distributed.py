@@ -1,5 +1,7 @@
 import json
 import socket
+import sys
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -91,3 +93,17 @@ def test_processes_part_before_they_end():
     dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
     launch._leave()
     assert not dist.is_initialized()
+
+
+def test_a_package_that_is_only_asked_for_its_version_is_not_imported(monkeypatch):
+    monkeypatch.delitem(sys.modules, "pip", raising=False)
+    with launch._version_only("pip"):
+        import pip
+
+        assert pip.__version__ == version("pip")
+        assert not hasattr(pip, "__path__")
+    assert "pip" not in sys.modules
+    with launch._version_only("torch"), launch._version_only("absent_package"):
+        assert sys.modules["torch"] is torch
+        assert "absent_package" not in sys.modules
+    assert sys.modules["torch"] is torch
