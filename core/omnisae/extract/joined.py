@@ -73,13 +73,22 @@ class Joined(Dataset):
         drawn = [known.region_concepts for known in found.values() if known.regions is not None]
         shared, ends = _shared(drawn)[0], list(accumulate(len(known.ids) for known in found.values()))
 
-        def regions(row: int) -> "Sequence[Region] | None":
+        def of_part(row: int) -> "tuple[Annotations, int]":
             place = bisect_right(ends, row)
-            tell = list(found.values())[place].regions
-            here = None if tell is None else tell(row - [0, *ends][place])
+            return list(found.values())[place], row - [0, *ends][place]
+
+        def regions(row: int) -> "Sequence[Region] | None":
+            known, at = of_part(row)
+            here = None if known.regions is None else known.regions(at)
             return None if here is None else [region for region in here if region.concept in shared]
 
-        return Annotations(ids, labels, regions if drawn else None, shared)
+        def unknown(row: int) -> "Sequence[Region]":
+            known, at = of_part(row)
+            here = () if known.unknown is None else known.unknown(at)
+            return [region for region in here if region.concept in shared]
+
+        doubted = any(known.unknown is not None for known in found.values())
+        return Annotations(ids, labels, regions if drawn else None, shared, unknown if doubted else None)
 
     def labels(self) -> Mapping[str, Sequence[str]]:
         return {self.column: self._named()} | self._columns([part.labels() for part in self.parts.values()])

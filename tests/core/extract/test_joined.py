@@ -16,10 +16,23 @@ from omnisae.testing import DatasetTests
 class Part(Dataset):
     """A few examples with whatever is known of them."""
 
-    def __init__(self, n, *, concepts=None, words=None, groups=None, whole=None, features=None, regions=None, note=""):
+    def __init__(
+        self,
+        n,
+        *,
+        concepts=None,
+        words=None,
+        groups=None,
+        whole=None,
+        features=None,
+        regions=None,
+        unknown=None,
+        note="",
+    ):
         self._ids = [str(row) for row in range(n)]
         self._concepts, self._words, self._groups = concepts or {}, words or {}, groups or {}
         self._whole, self._features, self._regions, self._note = whole, features, regions, note
+        self._unknown = unknown
 
     @property
     def ids(self):
@@ -35,7 +48,8 @@ class Part(Dataset):
 
     def annotations(self):
         regions, named = self._regions or (None, ())
-        return Annotations(self._ids, {k: np.array(v, float) for k, v in self._concepts.items()}, regions, named)
+        labels = {k: np.array(v, float) for k, v in self._concepts.items()}
+        return Annotations(self._ids, labels, regions, named, self._unknown)
 
     def labels(self):
         return self._words
@@ -99,6 +113,14 @@ def test_regions_that_one_of_two_parts_cannot_have_count_in_none():
     assert list(found.annotations().region_concepts) == ["cat"]
     assert [region.concept for region in found.annotations().regions(0)] == ["cat"]
     assert found.notes() == ["Regions of dog are known in some parts only, and count in none."]
+
+
+def test_places_of_which_a_part_does_not_know_stay_so():
+    mask = Mask(np.ones((2, 2), bool))
+    doubt = Part(1, regions=(lambda row: [], ("cat",)), unknown=lambda row: [Region("cat", 1, mask)])
+    found = Joined("corpus", {"sure": Part(2, regions=(lambda row: [], ("cat",))), "doubt": doubt}).annotations()
+    assert [[region.concept for region in found.unknown(row)] for row in range(3)] == [[], [], ["cat"]]
+    assert Joined("corpus", {"a": Part(1), "b": Part(1)}).annotations().unknown is None
 
 
 def test_groups_of_one_name_are_one_and_unknown_ones_are_each_their_own(both):
