@@ -146,6 +146,19 @@ def test_branches_of_flux_are_calls(bench, over):
     assert len(places.unique(dim=0)) == len(tokens) == 2 * 2 * 2 * point.known_sizes["y"] * point.known_sizes["x"]
 
 
+def test_a_single_step_that_a_scheduler_cannot_tell_is_said(bench, tiny):
+    process = bench.pipeline(tiny.pixart(), steps=1)
+    with pytest.raises(ConfigError) as error:
+        bench.extractor(process, bench.asks())
+    assert error.value.problem == (
+        "extractor.steps is 1, and of one step PixArtAlphaPipeline takes the scheduler's guess at the clean picture, "
+        "which DPMSolverMultistepScheduler does not tell"
+    )
+    assert "extractor.scheduler: {class: DDIMScheduler}" in error.value.remedy
+    told = bench.extractor(bench.pipeline(bench.with_ddim(tiny.pixart()), steps=1), bench.asks())
+    assert told.pictures(bench.asks()).shape == (2, 64, 64, 3)
+
+
 def test_a_branch_of_a_pipeline_without_guidance_is_said(over):
     with pytest.raises(HookError) as error:
         over("stable_diffusion", branch="conditional")

@@ -1,6 +1,6 @@
 """A bare denoiser with a scheduler: told a class label or nothing, sampled by classifier-free guidance."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from omnisae_diffusion.asks import Ask
 from omnisae_diffusion.components import Components
 from omnisae_diffusion.plan import CONDITIONAL, UNCONDITIONAL, Plan, from_calls
 from omnisae_diffusion.process import Frames, Noising, Pictures, Process, noise_of, shown
+from omnisae_diffusion.schedule import Schedule
 
 Call = Callable[[nn.Module, Tensor, Tensor, Tensor | None], Tensor]
 """How a denoiser is run on noisy pictures, times and class labels (None: it knows none): its answer."""
@@ -45,7 +46,11 @@ class BareProcess(Process):
         steps: int,
         guidance: float,
         classes: Classes | None = None,
+        expects_text: bool = False,
+        schedule: Schedule | None = None,
     ) -> None:
+        """`expects_text`: the denoiser is made for what text encoders say, and is told an empty condition. `schedule`:
+        how the scheduler is asked; None: for so many steps, no more."""
         if guidance > 1 and (classes is None or classes.null is None):
             raise ConfigError(
                 f"extractor.guidance is {guidance:g}, and the model knows no label that stands for none",
@@ -55,15 +60,16 @@ class BareProcess(Process):
         self.scheduler, self._call, self.shape = scheduler, call, shape
         self.steps, self.guidance, self.classes, self.labelled = steps, guidance, classes, classes is not None
         self.size = shape[1], shape[2]
+        self._expects_text, self._schedule = expects_text, schedule or Schedule(scheduler)
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
         return self.shape
 
     def plan(self) -> Plan:
-        self.scheduler.set_timesteps(self.steps)
+        self._schedule.start(self.steps)
         order = (UNCONDITIONAL, CONDITIONAL)
-        times = [float(time) for time in self.scheduler.timesteps]
+        times = [self._schedule.told(time) for time in self._schedule.times()]
         passes = int(getattr(self.scheduler, "order", 1))
         return from_calls(times, 2 if self.guidance > 1 else 1, order, type(self.scheduler).__name__, passes)
 
@@ -77,11 +83,11 @@ class BareProcess(Process):
         noise: Float[Tensor, "picture ..."] | None = None,
     ) -> Pictures:
         labels = self._labels(asks)
-        self.scheduler.set_timesteps(steps or self.steps)
+        self._schedule.start(steps or self.steps)
         start = noise_of(asks, self.shape) if noise is None else noise
         x = start.to(self.device) * float(getattr(self.scheduler, "init_noise_sigma", 1.0))
-        for time in self.scheduler.timesteps:
-            answer = self._guided(self.scheduler.scale_model_input(x, time), time, labels)
+        for time in self._schedule.times():
+            answer = self._guided(self._schedule.seen(x, time), time, labels)
             step = self.scheduler.step(answer, time, x)
             x = step.prev_sample
             if frames is not None:
@@ -99,11 +105,13 @@ class BareProcess(Process):
             pass
 
     @torch.inference_mode()
-    def noise_error(self, asks: Sequence[Ask], noising: Noising) -> Float[Tensor, " picture"]:
-        errors = [
-            (answer.float() - noising.noise.to(answer.device)).square().flatten(1).mean(1)
-            for answer in self._answers(asks, noising)
-        ]
+    def noise_error(self, asks: Sequence[Ask], noising: Noising) -> Float[Tensor, " picture"] | None:
+        errors = []
+        for answer, time in self._answers(asks, noising):
+            wanted = self._schedule.wanted(noising.clean.to(answer), noising.noise.to(answer), time)
+            if wanted is None:
+                return None
+            errors.append((answer.float() - wanted.float()).square().flatten(1).mean(1))
         return torch.stack(errors).mean(0)
 
     def grid(self) -> tuple[int, int]:
@@ -113,15 +121,15 @@ class BareProcess(Process):
         scheduler = {"class": type(self.scheduler).__name__, **dict(self.scheduler.config)}
         return super().describe() | {"scheduler": {key: str(value) for key, value in sorted(scheduler.items())}}
 
-    def _answers(self, asks: Sequence[Ask], noising: Noising) -> Any:
-        """The denoiser's answer to the noised pictures, time by time."""
+    def _answers(self, asks: Sequence[Ask], noising: Noising) -> Iterator[tuple[Tensor, Tensor]]:
+        """The denoiser's answer to the noised pictures, time by time, with the scheduler's time."""
         labels = self._labels(asks)
-        self.scheduler.set_timesteps(self.steps)
+        self._schedule.start(self.steps)
         clean, noise = noising.clean.to(self.device), noising.noise.to(self.device)
-        for time in self.scheduler.timesteps:
-            if noising.times is None or float(time) in noising.times:
-                noised = self.scheduler.add_noise(clean, noise, time.reshape(1).expand(len(clean)))
-                yield self._guided(self.scheduler.scale_model_input(noised, time), time, labels)
+        for time in self._schedule.times():
+            told = self._schedule.told(time)
+            if noising.times is None or any(abs(told - one) < 1e-4 for one in noising.times):
+                yield self._guided(self._schedule.noised(clean, noise, time), time, labels), time
 
     def _guided(self, x: Tensor, time: Tensor, labels: Tensor | None) -> Tensor:
         """The answer at one time, with guidance where it is on: without + g · (with − without)."""
@@ -133,6 +141,13 @@ class BareProcess(Process):
         return without + self.guidance * (told - without)
 
     def _labels(self, asks: Sequence[Ask]) -> Tensor | None:
+        unheard = next((ask.text for ask in asks if ask.text), "") if self._expects_text else ""
+        if unheard:
+            raise ConfigError(
+                f"the prompt {unheard!r} would not be heard: the model is a bare {type(self.model).__name__}, without "
+                "the text encoders that it listens to",
+                "name the whole pipeline (a folder with model_index.json, or on the hub), or leave prompts empty",
+            )
         if self.classes is None:
             return None
         return torch.tensor([self._label(ask) for ask in asks], device=self.device)

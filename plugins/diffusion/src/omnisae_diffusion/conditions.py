@@ -13,9 +13,12 @@ from torch import Tensor, nn
 
 from omnisae.errors import ConfigError
 from omnisae_diffusion.bare import Classes
+from omnisae_diffusion.schedule import Schedule
 
 Call = Callable[[nn.Module, Tensor, Tensor, Tensor | None], Tensor]
 TEXT_TOKENS = 77
+PER_FLUX = 1000.0
+"""Flux is told times in thousandths."""
 
 
 def classes(denoiser: Any) -> Classes | None:
@@ -48,6 +51,19 @@ def call(denoiser: Any) -> Call:
     return _text
 
 
+def schedule(denoiser: Any, scheduler: Any, size: tuple[int, int]) -> Schedule:
+    """How the pipelines of this denoiser's class ask their scheduler, for noisy pictures of this height and width."""
+    if call(denoiser) is _flux:
+        return Schedule(scheduler, per=PER_FLUX, tokens=size[0] * size[1], even=True)
+    patch = int(getattr(denoiser.config, "patch_size", None) or 1)
+    return Schedule(scheduler, tokens=(size[0] // patch) * (size[1] // patch))
+
+
+def expects_text(denoiser: Any) -> bool:
+    """Whether a denoiser of this class is made for what text encoders say, and is told an empty condition here."""
+    return call(denoiser) is not _labelled and _text_width(denoiser.config) is not None
+
+
 def _labelled(model: nn.Module, x: Tensor, times: Tensor, labels: Tensor | None) -> Tensor:
     told = {} if labels is None else {"class_labels": labels}
     return _noise(model(x, times, return_dict=False, **told)[0], x)
@@ -56,17 +72,10 @@ def _labelled(model: nn.Module, x: Tensor, times: Tensor, labels: Tensor | None)
 def _text(model: Any, x: Tensor, times: Tensor, labels: Tensor | None) -> Tensor:
     """U-Nets and transformers that hear text: told an empty condition."""
     config, takes = model.config, inspect.signature(model.forward).parameters
-    width = next(
-        (
-            getattr(config, name)
-            for name in ("caption_channels", "joint_attention_dim", "cross_attention_dim", "encoder_hid_dim")
-            if getattr(config, name, None)
-        ),
-        None,
-    )
+    width = _text_width(config)
     told: dict[str, Any] = {}
     if width is not None:
-        told["encoder_hidden_states"] = x.new_zeros(len(x), TEXT_TOKENS, int(width))
+        told["encoder_hidden_states"] = x.new_zeros(len(x), TEXT_TOKENS, width)
     if "pooled_projections" in takes:
         told["pooled_projections"] = x.new_zeros(len(x), int(config.pooled_projection_dim))
     if getattr(config, "addition_embed_type", None) == "text_time":
@@ -78,6 +87,13 @@ def _text(model: Any, x: Tensor, times: Tensor, labels: Tensor | None) -> Tensor
         told["class_labels"] = labels
     first = next(iter(takes))
     return _noise(model(**{first: x, "timestep": times, "return_dict": False, **told})[0], x)
+
+
+def _text_width(config: Any) -> int | None:
+    """How wide the text's vectors are that a denoiser takes; None where it takes none."""
+    names = ("caption_channels", "joint_attention_dim", "cross_attention_dim", "encoder_hid_dim")
+    widths = (getattr(config, name, None) for name in names)
+    return next((int(width) for width in widths if width), None)
 
 
 def _flux(model: Any, x: Tensor, times: Tensor, labels: Tensor | None) -> Tensor:
@@ -95,7 +111,7 @@ def _flux(model: Any, x: Tensor, times: Tensor, labels: Tensor | None) -> Tensor
     told: dict[str, Any] = {"guidance": x.new_ones(count)} if model.config.guidance_embeds else {}
     found = model(
         hidden_states=tokens,
-        timestep=times.to(x.dtype) / 1000,
+        timestep=times.to(x.dtype) / PER_FLUX,
         encoder_hidden_states=x.new_zeros(count, TEXT_TOKENS, int(model.config.joint_attention_dim)),
         pooled_projections=x.new_zeros(count, int(model.config.pooled_projection_dim)),
         txt_ids=x.new_zeros(TEXT_TOKENS, 3),

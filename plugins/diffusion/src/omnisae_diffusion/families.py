@@ -20,6 +20,9 @@ DIT_NO_CLASS = 1000
 _CONDITIONAL_FIRST = ("DiTPipeline",)
 _BY_CALL = ("FluxPipeline", "FluxImg2ImgPipeline", "QwenImagePipeline")
 
+BY_ONE_GUESS = ("PixArtAlphaPipeline",)
+"""Pipelines whose picture of a single step is the scheduler's guess at the clean one, which not all schedulers tell."""
+
 
 def order(pipe: Any) -> Order:
     """The order of the branches of guidance in a pipeline's batches, or of its calls."""

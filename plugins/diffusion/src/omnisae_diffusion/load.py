@@ -170,10 +170,11 @@ def _bare(
         return told(model, x.to(next(model.parameters()).dtype), times, labels).float()
 
     channels, height, width = conditions.shape(denoiser, config.size)
+    scheduler = scheduler_of(described, config.scheduler)
     return BareProcess(
         name,
         denoiser.eval().to(pick_device(config.device)),
-        scheduler_of(described, config.scheduler),
+        scheduler,
         call,
         shape=(channels, height, width),
         time=families.TIME,
@@ -181,4 +182,6 @@ def _bare(
         steps=config.steps,
         guidance=config.guidance,
         classes=classes,
+        expects_text=conditions.expects_text(denoiser),
+        schedule=conditions.schedule(denoiser, scheduler, (height, width)),
     )

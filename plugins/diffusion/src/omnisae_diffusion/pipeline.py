@@ -82,7 +82,16 @@ class PipelineProcess(Process):
             asked["latents"] = noise.to(self.device, self.model.dtype)
         if frames is not None:
             asked["callback_on_step_end"] = self._showing(frames)
-        made = self.pipe(**asked)
+        try:
+            made = self.pipe(**asked)
+        except IndexError as error:
+            if asked["num_inference_steps"] != 1 or type(self.pipe).__name__ not in families.BY_ONE_GUESS:
+                raise
+            raise ConfigError(
+                f"extractor.steps is 1, and of one step {type(self.pipe).__name__} takes the scheduler's guess at the "
+                f"clean picture, which {type(self.pipe.scheduler).__name__} does not tell",
+                "name one that does, extractor.scheduler: {class: DDIMScheduler} or LCMScheduler, or set steps: 2",
+            ) from error
         return np.stack([np.asarray(one.convert("RGB"), dtype=np.uint8) for one in made.images])
 
     def look(self, asks: Sequence[Ask]) -> None:

@@ -96,8 +96,9 @@ class Process(ABC):
         """Height and width of what the denoiser sees."""
 
     def noise_error(self, asks: Sequence[Ask], noising: Noising) -> Float[Tensor, " picture"] | None:
-        """The mean squared error of the noise that the denoiser finds in given pictures, over the plan's times (of
-        `noising.times` where given). Default: None, as a pipeline keeps what it asks of its denoiser to itself."""
+        """The mean squared error of what the denoiser finds in given pictures (the noise; where its scheduler asks for
+        them, the velocity or the clean picture), over the plan's times (of `noising.times` where given). None where
+        that is not known. Default: None, as a pipeline keeps what it asks of its denoiser to itself."""
         return None
 
     def describe(self) -> dict[str, Any]:
