@@ -1,38 +1,41 @@
 """Cells of an h5ad file, read through anndata."""
 
 import hashlib
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anndata
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from omnisae.errors import DatasetError, did_you_mean
 from omnisae.extract.dataset import Dataset, Example, FeatureTable
-from omnisae.store.key import content_key
+from omnisae.store.key import content_key, file_digest
+from omnisae_single_cell.cell_file import read
+from omnisae_single_cell.expression import LogTable, log_normalised, take
+from omnisae_single_cell.world import locate
 
 if TYPE_CHECKING:
     from omnisae.concepts.annotations import Annotations
     from omnisae_single_cell.plugin import H5adConfig
 
-BUNDLED = {"pbmc68k_reduced": "10x_pbmc68k_reduced.h5ad"}
-"""Files that scanpy ships inside its package: real cells without a network."""
+LOG = "log/"
+"""What stands before a table of counts to ask for the logarithm of its normalised counts."""
 
 
 class H5adDataset(Dataset):
-    """One example a cell. Categories of `obs` columns are binary concepts named `column=category`, numeric columns are
-    fractions brought to [0, 1] by their range; missing values are NaN and never count."""
+    """One example a cell. Categories of `obs` columns are binary concepts named `column=category`, a column of True and
+    False is one concept, numeric columns are fractions brought to [0, 1] by their range; missing values are NaN and
+    never count."""
 
     def __init__(self, config: "H5adConfig") -> None:
         self.config = config
-        self.path = _locate(config.path)
-        self.data = _read(self.path, config.backed)
-        self._ids = [str(name) for name in self.data.obs_names]
+        self.path = locate(config.path, "cells.h5ad")
+        self.data = read(self.path, config.backed)
+        self._logs: dict[str, Any] = {}
+        self._ids = [str(name) for name in self.data.obs.index]
         twice = pd.Index(self._ids).duplicated()
         if twice.any():
             raise DatasetError(
@@ -41,6 +44,10 @@ class H5adDataset(Dataset):
             )
         for name in (*(config.concepts or ()), *config.exclude, *((config.group,) if config.group else ())):
             self.column(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Handles on open files do not travel to other processes: there the file is opened anew."""
+        return type(self), (self.config,)
 
     @property
     def ids(self) -> Sequence[str]:
@@ -54,8 +61,15 @@ class H5adDataset(Dataset):
 
     @cached_property
     def _contents(self) -> str:
-        with open(self.path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        """A hash of what the file holds; of one that is left on disk, of its files' names, sizes and times."""
+        if self.path.is_file() and not self.config.backed:
+            return file_digest(self.path)
+        files = [self.path] if self.path.is_file() else sorted(one for one in self.path.rglob("*") if one.is_file())
+        digest = hashlib.sha256()
+        for one in files:
+            stat = one.stat()
+            digest.update(f"{one.relative_to(self.path)} {stat.st_size} {stat.st_mtime_ns}".encode())
+        return digest.hexdigest()
 
     def column(self, name: str) -> "pd.Series[Any]":
         """A column of `obs`. Raises DatasetError where there is none of this name."""
@@ -79,7 +93,10 @@ class H5adDataset(Dataset):
         labels: dict[str, np.ndarray] = {}
         for name in self.concept_columns:
             column = self.column(name)
-            if _is_categorical(column):
+            if _is_bool(column):
+                known = column.map(lambda one: np.nan if pd.isna(one) else float(one))
+                labels[name] = known.to_numpy(np.float32)
+            elif _is_categorical(column):
                 for category in sorted(column.dropna().astype(str).unique()):
                     value = (column.astype(str) == category).to_numpy(np.float32)
                     labels[f"{name}={category}"] = np.where(column.isna(), np.float32("nan"), value).astype(np.float32)
@@ -108,62 +125,71 @@ class H5adDataset(Dataset):
         return FeatureTable(self.gene_names(self.config.genes), self.table(self.config.genes), noun="gene")
 
     def gene_names(self, where: str) -> list[str]:
-        """The names of the genes of a table."""
-        var = self.data.raw.var if where == "raw" else self.data.var
-        names = self.config.var_names
-        if names is None:
-            return [str(name) for name in var.index]
-        if names not in var:
-            raise DatasetError(f"{self.path}: var has no column {names!r}", did_you_mean(names, var.columns))
-        return [str(name) for name in var[names]]
+        """The names of the genes of a table. Raises DatasetError where `var_names` is no column of `var`."""
+        return self.var_column(self.config.var_names, where)
+
+    def var_column(self, name: str | None, where: str = "X") -> list[str]:
+        """A column of `var` (None: its index) as text. Raises DatasetError where there is none of this name."""
+        var = self.data.raw_var if where.removeprefix(LOG) == "raw" else self.data.var
+        if var is None:
+            raise DatasetError(f"{self.path} has no table 'raw'", "name another table")
+        if name is None:
+            return [str(one) for one in var.index]
+        if name not in var:
+            raise DatasetError(f"{self.path}: var has no column {name!r}", did_you_mean(name, var.columns))
+        return [str(one) for one in var[name]]
 
     def tables(self) -> list[str]:
-        """The tables of vectors that this file holds."""
+        """The tables of vectors that this file holds, and the logarithms of its counts."""
         raw = ["raw"] if self.data.raw is not None else []
-        layers = [f"layers/{name}" for name in self.data.layers]
-        dense = [f"obsm/{name}" for name in self.data.obsm if np.ndim(self.data.obsm[name]) == 2]
-        return ["X", *raw, *layers, *dense]
+        counts = ["X", *raw, *(f"layers/{name}" for name in self.data.layers)]
+        return [*counts, *(f"obsm/{name}" for name in self.data.obsm), *(LOG + name for name in counts)]
 
     def table(self, where: str) -> Any:
-        """A table of shape (cell, column): dense, sparse, or backed by the file."""
+        """A table of shape (cell, column): dense, sparse, or on disk.
+
+        `log/` before a table of counts gives the logarithm of its normalised counts. Raises DatasetError where there is
+        none of this name, or a logarithm is asked of what are no counts.
+        """
         if where not in self.tables():
             raise DatasetError(f"{self.path} has no table {where!r}", did_you_mean(where, self.tables()))
+        if where.startswith(LOG):
+            if where not in self._logs:
+                counts = self.counts(where.removeprefix(LOG), "the logarithm of normalised counts")
+                self._logs[where] = LogTable(counts) if self.config.backed else log_normalised(counts)
+            return self._logs[where]
         kind, _, name = where.partition("/")
         if kind == "layers":
             return self.data.layers[name]
         if kind == "obsm":
             return np.asarray(self.data.obsm[name])
-        return self.data.raw.X if kind == "raw" else self.data.X
+        return self.data.raw if kind == "raw" else self.data.x
 
-
-def _locate(path: str) -> Path:
-    if path.startswith("scanpy:"):
-        name = path.removeprefix("scanpy:")
-        if name not in BUNDLED:
-            raise DatasetError(f"scanpy brings no file {name!r} along", did_you_mean(name, BUNDLED))
-        spec = find_spec("scanpy")
-        folders = list(spec.submodule_search_locations or ()) if spec else []
-        if not folders:
-            raise DatasetError("scanpy is not installed", "pip install scanpy")
-        return Path(folders[0]) / "datasets" / BUNDLED[name]
-    return Path(path).expanduser()
-
-
-def _read(path: Path, backed: bool) -> anndata.AnnData:
-    if not path.exists():
-        raise DatasetError(f"{path} does not exist", "name an .h5ad file (dataset.path)")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # anndata on the layout of files older than itself
-            return anndata.read_h5ad(path, backed="r" if backed else None)
-    except Exception as error:
-        raise DatasetError(
-            f"{path} cannot be read as h5ad: {error}", "check the file with anndata.read_h5ad"
-        ) from error
+    def counts(self, where: str, needed: str) -> Any:
+        """A table of raw counts. Raises DatasetError where some of its first cells hold other numbers; `needed` is what
+        needs counts."""
+        table = self.table(where)
+        sample = take(table, np.arange(min(200, table.shape[0])))
+        sample = sample.data if sp.issparse(sample) else np.asarray(sample)
+        if (sample < 0).any() or not np.allclose(sample, np.round(sample)):
+            raise DatasetError(
+                f"{self.path}: {where!r} does not hold raw counts "
+                f"(values below 0 or with a fraction), which {needed} needs",
+                f"name the table of raw counts; this file has {', '.join(t for t in self.tables() if _may_count(t))}",
+            )
+        return table
 
 
 def _is_categorical(column: "pd.Series[Any]") -> bool:
-    return isinstance(column.dtype, pd.CategoricalDtype) or column.dtype == object or column.dtype == bool
+    return isinstance(column.dtype, pd.CategoricalDtype) or column.dtype == object or _is_bool(column)
+
+
+def _is_bool(column: "pd.Series[Any]") -> bool:
+    return column.dtype == bool or isinstance(column.dtype, pd.BooleanDtype)
+
+
+def _may_count(table: str) -> bool:
+    return not table.startswith((LOG, "obsm/"))
 
 
 def _to_unit_range(values: np.ndarray, name: str, path: Path) -> np.ndarray:

@@ -14,22 +14,24 @@ if TYPE_CHECKING:
 
 
 class H5adConfig(DatasetConfig):
-    """Cells of an h5ad file; columns of `obs` are the concepts."""
+    """Cells of an h5ad file or a Zarr folder; columns of `obs` are the concepts."""
 
     type: Literal["single_cell.h5ad"] = "single_cell.h5ad"
     path: str = Field(
-        description="an .h5ad file, or scanpy:pbmc68k_reduced for the real cells that scanpy brings along"
+        description="an .h5ad file or .zarr folder, scanpy:pbmc68k_reduced (real cells that scanpy brings along), or "
+        "world:cells"
     )
     concepts: tuple[str, ...] | None = Field(
         None,
-        description="obs columns: each category is a concept, a numeric column a fraction; none: all categorical ones",
+        description="obs columns: each category is a concept, True and False one, a number a fraction; none: all "
+        "categorical ones",
     )
     exclude: tuple[str, ...] = Field((), description="obs columns to leave out of `concepts`")
     group: str | None = Field(None, description="obs column (donor, batch) whose cells stay on one side of a split")
     var_names: str | None = Field(None, description="var column with the gene names; none: the index")
-    genes: str = Field("X", description="where genes are measured: X, raw, or layers/<name>")
+    genes: str = Field("X", description="where genes are measured: X, raw, layers/<name>, or log/ and one of these")
     embeddings: tuple[str, ...] = Field(("X_umap",), description="obsm tables that a report may draw, where present")
-    backed: bool = Field(False, description="leave X on disk and read rows when asked for")
+    backed: bool = Field(False, description="leave X, raw and layers on disk and read rows when asked for")
 
     def build(self) -> "Dataset":
         from omnisae_single_cell.h5ad import H5adDataset
@@ -38,7 +40,8 @@ class H5adConfig(DatasetConfig):
 
 
 class TableConfig(ExtractorConfig):
-    """Vectors that the file holds already. Hook points: `X`, `raw`, `layers/<name>`, `obsm/<name>`."""
+    """Vectors that the file holds already. Hook points: `X`, `raw`, `layers/<name>`, `obsm/<name>`, and `log/` before a
+    table of counts for the logarithm of normalised counts."""
 
     type: Literal["single_cell.table"] = "single_cell.table"
     batch_size: int = Field(1024, gt=0, description="cells read at a time")

@@ -11,10 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnisae.errors import ArtifactError, DatasetError, HookError, PluginError
+from omnisae.errors import ArtifactError, HookError, PluginError
 from omnisae.extract.dataset import Dataset, Example
 from omnisae.extract.module import ModuleExtractor
 from omnisae.hooks.point import HookPoint
+from omnisae_single_cell.expression import take
 from omnisae_single_cell.h5ad import H5adDataset
 from omnisae_single_cell.scvi_checkpoint import read_checkpoint
 from omnisae_single_cell.tables import cells_of
@@ -96,15 +97,8 @@ def _scvi(name: str) -> Any:
 
 def _counts(cells: H5adDataset, where: str) -> anndata.AnnData:
     """A copy of the counts with the cells' columns: setting a model up writes into its table."""
-    counts = cells.table(where)
-    counts = counts.to_memory() if hasattr(counts, "to_memory") else counts
-    sample = counts[:200]
-    sample = sample.toarray() if hasattr(sample, "toarray") else np.asarray(sample)
-    if (sample < 0).any() or not np.allclose(sample, np.round(sample)):
-        raise DatasetError(
-            f"{cells.path}: {where!r} does not hold raw counts (negative or fractional values), which the model needs",
-            "name the table of raw counts in extractor.counts, e.g. layers/counts",
-        )
+    counts = cells.counts(where, "an scvi-tools model")
+    counts = take(counts, np.arange(counts.shape[0]))
     table = anndata.AnnData(counts.astype(np.float32), obs=cells.data.obs.copy())
     table.var_names = cells.gene_names("X")
     return table
