@@ -71,7 +71,7 @@ def write(folder, point, split, codes):
 
 def test_a_map_holds_what_a_concept_has_more_or_less_at_every_time_and_place(planted):
     postings, labels = planted
-    found = maps.table(postings, labels, "seven", identity="a" * 40)
+    found = maps.Maps(postings, labels).table("seven", identity="a" * 40)
     assert (found.method, found.grid, found.times) == ("map", {"y": 2, "x": 2}, TIMES)
     dense = np.zeros((2, SIDE, SIDE, LATENTS))
     for at, entry in enumerate(found.entries):
@@ -83,9 +83,34 @@ def test_a_map_holds_what_a_concept_has_more_or_less_at_every_time_and_place(pla
     assert found.facts == {"examples with the concept": 4, "examples compared": 8, "latents": 64}
 
 
+def test_a_map_to_another_concept_puts_its_codes_in_the_place_of_the_concepts_own(planted):
+    postings, labels = planted
+    known = maps.Maps(postings, labels | {"other": np.where(np.isnan(labels["seven"]), np.nan, 1 - labels["seven"])})
+    found = known.table("seven", identity="a" * 40, instead="other")
+    assert (found.concept, found.facts["instead"]) == ("seven", "other")
+    back = known.table("other", identity="a" * 40, instead="seven")
+    for one, two in zip(found.entries, back.entries, strict=True):
+        np.testing.assert_array_equal(one.latents, two.latents)
+        np.testing.assert_allclose(one.targets, -two.targets)
+    dense = np.zeros((2, SIDE, SIDE, LATENTS))
+    for at, entry in enumerate(found.entries):
+        dense.reshape(8, LATENTS)[at, entry.latents] = entry.targets
+    assert dense[1, 0, 1, 3] == pytest.approx(-2.0), "where the concept alone fires"
+    assert dense[0, 0, 0, 1] == pytest.approx(1.0), "where the other alone does"
+
+
+def test_other_concepts_come_the_nearest_first(planted):
+    postings, labels = planted
+    rows = np.flatnonzero(labels["seven"] == 1)
+    half = np.zeros_like(labels["seven"])
+    half[rows[:1]] = 1
+    known = maps.Maps(postings, labels | {"one of it": half, "the rest": np.where(labels["seven"] == 0, 1.0, 0.0)})
+    assert known.nearest("seven") == ["one of it", "the rest"]
+
+
 def test_a_map_comes_back_from_its_file_and_keeps_the_largest_differences(planted, tmp_path):
     postings, labels = planted
-    found = maps.table(postings, labels, "seven", identity="a" * 40, most=1)
+    found = maps.Maps(postings, labels).table("seven", identity="a" * 40, most=1)
     assert max(len(entry) for entry in found.entries) == 1
     found.save(tmp_path / "map.safetensors")
     again = LatentTable.load(tmp_path / "map.safetensors")
@@ -98,15 +123,15 @@ def test_a_map_comes_back_from_its_file_and_keeps_the_largest_differences(plante
 def test_a_map_needs_examples_times_and_places(planted):
     postings, _ = planted
     with pytest.raises(DatasetError, match="the concept 'seven' has no example on the side that selects"):
-        maps.table(postings, {"seven": np.zeros(10)}, "seven", identity="")
+        maps.Maps(postings, {"seven": np.zeros(10)}).table("seven", identity="")
     timeless = SimpleNamespace(hook=hook(told={}))
     with pytest.raises(ConfigError, match="hook point 'h' lies along y, x, and a map along time, y and x"):
-        maps.table(timeless, {"seven": np.zeros(10)}, "seven", identity="")
+        maps.Maps(timeless, {"seven": np.zeros(10)})
 
 
 def test_a_maps_control_moves_as_much_at_the_same_places_along_other_latents(planted):
     postings, labels = planted
-    found = maps.table(postings, labels, "seven", identity="a" * 40)
+    found = maps.Maps(postings, labels).table("seven", identity="a" * 40)
     other = matched.shuffled(found, LATENTS, seed=1)
     assert other.grid == found.grid
     for one, two in zip(found.entries, other.entries, strict=True):

@@ -1,10 +1,11 @@
 """The recipes of the world's denoisers, a U-Net with attention and a DiT (`denoisers`).
 
     python -m omnisae_datasets.digits.train --model unet --out DIR [--epochs 65] [--threads 1]
-    python -m omnisae_datasets.digits.train --model dit --out DIR [--epochs 70]
+    python -m omnisae_datasets.digits.train --model dit --out DIR [--epochs 70] [--again 30]
 
 They learn the noise that was added to a digit at a time drawn at random, from four fifths of scikit-learn's digits; a
-tenth of the time the label is withheld, which is what classifier-free guidance needs. What is shipped is the running
+tenth of the time the label is withheld, which is what classifier-free guidance needs. The DiT then learns for `again`
+epochs more, twice, with the label told to its first block alone (`told_once`). What is shipped is the running
 mean of the weights, in fp16: `<model>.safetensors` (diffusers' class and configuration in its metadata), `.json` and
 `.md` (recipe and quality). Quality: the share of drawn pictures in which the world's classifier, which learnt from real
 pictures, sees the digit and the ink that were asked for.
@@ -14,6 +15,8 @@ import argparse
 import copy
 import json
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +41,43 @@ from omnisae_datasets.digits.denoisers import (
     untrained,
 )
 from omnisae_datasets.digits.pictures import LABELS, NULL, in_all_inks
+from omnisae_datasets.digits.told_once import settled, told_once
 
 EPOCHS = {"unet": 65, "dit": 70}
+AGAIN, ROUNDS = {"unet": 0, "dit": 30}, 2
+"""Epochs in which the label is told once, after the others, and how often they are run."""
+Ready = Callable[[nn.Module], AbstractContextManager[None]]
 WITHHELD, DECAY = 0.1, 0.998
 EACH, SAMPLE_SEED = 25, 101
 """Quality is measured on so many pictures of every label, from this seed."""
 
 
-def train(kind: str, epochs: int, batch: int, lr: float, seed: int, say: Any = recipe.say) -> nn.Module:
-    """The running mean of the denoiser's weights, in eval mode."""
+def trained(kind: str, epochs: int, again: int, batch: int, lr: float, seed: int, say: Any = recipe.say) -> nn.Module:
+    """The denoiser, in eval mode: `epochs` of the usual kind, then rounds of `again` with the label told once."""
     torch.manual_seed(seed)
-    model, plan = untrained(kind).train(), scheduler()
+    model = train(untrained(kind), epochs, batch, lr, seed, say=say)
+    for round_ in range(ROUNDS if again else 0):
+        model = told_again(model, again, batch, lr / 2, seed + 1 + round_, say)
+    return model
+
+
+def told_again(model: nn.Module, epochs: int, batch: int, lr: float, seed: int, say: Any = recipe.say) -> nn.Module:
+    """The DiT after epochs in which its first block alone is told the label."""
+    torch.manual_seed(seed)
+    return settled(train(model, epochs, batch, lr, seed, told_once, say))
+
+
+def train(
+    model: nn.Module,
+    epochs: int,
+    batch: int,
+    lr: float,
+    seed: int,
+    ready: Ready = lambda model: nullcontext(),
+    say: Any = recipe.say,
+) -> nn.Module:
+    """The running mean of the denoiser's weights, in eval mode; `ready` is about the model while it learns."""
+    model, plan = model.train().requires_grad_(True), scheduler()
     mean = copy.deepcopy(model).eval().requires_grad_(False)
     pictures, labels = (torch.from_numpy(one) for one in in_all_inks(held_out=False))
     seen = 0
@@ -67,17 +96,18 @@ def train(kind: str, epochs: int, batch: int, lr: float, seed: int, say: Any = r
         told = torch.where(withheld, NULL, labels[rows])
         return {"noise": mse_loss(noise_told(model, plan.add_noise(x, noise, times), times, told), noise)}
 
-    recipe.learn(
-        (model,),
-        losses,
-        torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01),
-        count=len(pictures),
-        epochs=epochs,
-        batch=batch,
-        seed=seed,
-        shares={"noise": 1.0},
-        say=say,
-    )
+    with ready(model):
+        recipe.learn(
+            (model,),
+            losses,
+            torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01),
+            count=len(pictures),
+            epochs=epochs,
+            batch=batch,
+            seed=seed,
+            shares={"noise": 1.0},
+            say=say,
+        )
     return mean
 
 
@@ -92,14 +122,17 @@ def measure(
     return judged(classifier, torch.cat(drawn), labels)
 
 
-def steps_of(kind: str, epochs: int, batch: int, lr: float, seed: int, minutes: float) -> dict[str, Any]:
+def steps_of(kind: str, epochs: int, again: int, batch: int, lr: float, seed: int, minutes: float) -> dict[str, Any]:
     """The recipe, as the card tells it."""
     # While it learns, each block of diffusers' DiT withholds labels by itself, too (`LabelEmbedding.token_drop`).
     withheld = f"{WITHHELD}" + ("" if kind == "unet" else ", and by every block on its own once more 0.1")
+    more = f" --again {again}" if again else ""
+    once = f"{ROUNDS} rounds of {again} epochs at half the peak rate, label told to the first block alone"
     return {
-        "command": f"python -m omnisae_datasets.digits.train --model {kind} --epochs {epochs} --seed {seed}",
+        "command": f"python -m omnisae_datasets.digits.train --model {kind} --epochs {epochs}{more} --seed {seed}",
         "pictures": "four fifths of scikit-learn's load_digits, each in four inks",
         "epochs": epochs,
+        **({"then": once} if again else {}),
         "batch": batch,
         "peak_lr": lr,
         "optimiser": "AdamW, weight decay 0.01, one cycle",
@@ -166,6 +199,7 @@ def main() -> None:
     parser.add_argument("--model", choices=tuple(EPOCHS), required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, help=f"(default: {EPOCHS})")
+    parser.add_argument("--again", type=int, help=f"epochs in which the label is told once (default: {AGAIN})")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -173,10 +207,11 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     epochs = asked.epochs or EPOCHS[asked.model]
+    again = AGAIN[asked.model] if asked.again is None else asked.again
     started = time.time()
-    model = train(asked.model, epochs, asked.batch, asked.lr, asked.seed)
+    model = trained(asked.model, epochs, again, asked.batch, asked.lr, asked.seed)
     minutes = (time.time() - started) / 60
-    steps = steps_of(asked.model, epochs, asked.batch, asked.lr, asked.seed, minutes)
+    steps = steps_of(asked.model, epochs, again, asked.batch, asked.lr, asked.seed, minutes)
     print(json.dumps(finish(asked.model, model, asked.out, steps).shares()))
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from omnisae.studies.study import Study
 
 
-Way = Literal["turn", "map"]
+Way = Literal["turn", "map", "swap"]
 
 
 class AttackConfig(BaseModel):
@@ -54,7 +54,8 @@ class ErasureConfig(_Judged):
         ("turn", "map"),
         min_length=1,
         description="turn: SAeUron's latents, multiplied by a factor where they exceed their usual level; map: what "
-        "the concept's codes have more or less than the others' at every time and place is taken away",
+        "the concept's codes have more or less than the others' at every time and place is taken away; "
+        "swap: another concept is put in its place, the one that differs least first",
     )
     percentiles: tuple[float, ...] = Field(
         (97.0, 90.0),
@@ -66,6 +67,9 @@ class ErasureConfig(_Judged):
     )
     map_strengths: tuple[float, ...] = Field(
         (-2.0, -4.0, -8.0), min_length=1, description="map: how often the difference is added, mildest first"
+    )
+    swap_strengths: tuple[float, ...] = Field(
+        (1.0, 1.5), min_length=1, description="swap: how often the way to the other concept is added, mildest first"
     )
     gated: bool = Field(
         True, description="leave pictures untouched, bit for bit, in which the latents themselves tell of no concept"
@@ -95,7 +99,7 @@ class SteeringConfig(_Judged):
     """Does adding a concept's latents bring it into pictures of other prompts, the more the stronger?"""
 
     type: Literal["diffusion.steering"] = "diffusion.steering"
-    way: Way = Field(
+    way: Literal["map", "turn"] = Field(
         "map",
         description="map: what the concept's codes have more or less than the others' at every time and place is "
         "added; turn: the means of SAeUron's latents are, everywhere alike",

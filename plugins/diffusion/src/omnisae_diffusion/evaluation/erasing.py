@@ -1,6 +1,6 @@
 """Erasing a concept: its table of latents and the strength, chosen on select prompts by what the pictures then show."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,8 @@ class Trial:
     percentile: float
     """Of the score above which latents are chosen; NaN of a map."""
     strength: float
+    instead: str
+    """What is put in the concept's place; empty where nothing is."""
     own: float
     kept: float
     kept_before: float
@@ -63,7 +65,8 @@ class Choice:
 
 
 def by(way: Way, table: LatentTable, strength: float, gated: bool, where: tuple[Weighting, ...]) -> ByTable:
-    """The operation of one way: codes turned round where they exceed their gate, or the concept's map taken away."""
+    """The operation of one way: codes turned round where they exceed their gate, or a map added: the concept's own, or
+    the one that leads to another."""
     if way == "turn":
         return Erase(table=table, strength=strength, relative=True, gated=gated, weights=where)
     return Steer(table=table, strength=strength, gated=gated, weights=where)
@@ -84,27 +87,37 @@ class Erasing:
         others = studio.some(studio.without([concept], SELECT), config.select_others, f"others {concept}")
         before = self._kept(others, studio.make(studio.asks(others)))
         trials: list[tuple[Trial, LatentTable]] = []
-        for way, percentile, table in self._tables(concept):
-            for strength in config.strengths if way == "turn" else config.map_strengths:
+        for way, percentile, strengths, table in self._tables(concept):
+            for strength in strengths:
                 operation = by(way, table, strength, config.gated, studio.where)
                 left = self.shown(concept, studio.make(studio.asks(own), operation))
                 kept = before  # what the others lose no longer matters where the concept is not gone
                 if left <= config.left:
                     kept = self._kept(others, studio.make(studio.asks(others), operation))
-                trial = Trial(way, percentile, strength, left, kept, before)
+                instead = str(table.facts.get("instead", ""))
+                trial = Trial(way, percentile, strength, instead, left, kept, before)
                 trials.append((trial, table))
                 if trial.own <= config.left / 2 and trial.cost <= config.loss:
                     return self._choice(concept, trial, table, len(own), len(others), True)
         best = min(trials, key=lambda one: 100 * max(one[0].own - config.left, 0) + max(one[0].cost - config.loss, 0))
         return self._choice(concept, *best, len(own), len(others), False)
 
-    def _tables(self, concept: Concept) -> Iterator[tuple[Way, float, LatentTable]]:
-        """Ways of erasing, the mildest first."""
-        for way in self.config.ways:
-            for percentile in self.config.percentiles if way == "turn" else (float("nan"),):
-                levels = self.levels
-                table = levels.table(concept, percentile) if way == "turn" else levels.map(concept)
-                yield way, percentile, levels.gated(concept, table) if self.config.gated else table
+    def _tables(self, concept: Concept) -> Iterator[tuple[Way, float, Sequence[float], LatentTable]]:
+        """Ways of erasing with their strengths, the mildest first."""
+        config, levels = self.config, self.levels
+
+        def ready(table: LatentTable) -> LatentTable:
+            return levels.gated(concept, table) if config.gated else table
+
+        for way in config.ways:
+            if way == "turn":
+                for percentile in config.percentiles:
+                    yield way, percentile, config.strengths, ready(levels.table(concept, percentile))
+            elif way == "map":
+                yield way, float("nan"), config.map_strengths, ready(levels.map(concept))
+            else:
+                for other in levels.maps.nearest(str(concept)):
+                    yield way, float("nan"), config.swap_strengths, ready(levels.map(concept, other))
 
     def shown(self, concept: Concept, pictures: np.ndarray) -> float:
         """The share of pictures that are judged to show a concept."""

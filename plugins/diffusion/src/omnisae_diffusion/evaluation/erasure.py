@@ -28,8 +28,9 @@ class Erasure(Study):
         "Ways are tried on select prompts from the mildest on, until the concept is gone and others are kept: "
         "latents chosen at every scheduler time by SAeUron's score (Cywiński & Deja 2025), their codes multiplied by "
         "a factor where they exceed their usual level; or what the concept's codes have more or less than the "
-        "others' at every time and place, taken away. A gate leaves pictures alone, bit for bit, in which the "
-        "activations tell of no concept. On test prompts a classifier then says what the pictures show, as "
+        "others' at every time and place, taken away; or the way from its codes to another concept's added, so that "
+        "the other stands in its place. A gate leaves pictures alone, bit for bit, in which the activations tell of no "
+        "concept. On test prompts a classifier then says what the pictures show, as "
         "UnlearnCanvas counts it (Zhang et al. 2024): UA, the share of the concept's own prompts that no longer show "
         "it; IRA, the share of other prompts of its domain that still show what was asked for; CRA, the same in "
         "other domains. Control: as many random latents, treated alike under the same gate."
@@ -62,7 +63,7 @@ class Erasure(Study):
         notes = [
             "A concept's table lies beside the codes (tables/…safetensors). Of the way turn, {type: diffusion.erase, "
             "table: …, relative: true} uses it; of the way map, {type: diffusion.steer, table: …}; with the strength "
-            "below, gated and weights as here.",
+            "below, gated and weights as here. Of the way swap it is {type: diffusion.steer}, too.",
             *_missed(choices, config),
         ]
         return Findings(findings=findings, figures=figures, tables=tables, notes=notes)
@@ -176,6 +177,7 @@ def _line(choice: Choice, numbers: Unlearning, control: float, n: int) -> dict[s
         "points lost in its domain": 0.0 - numbers.ira.change,
         "latents a step": float(np.mean([len(entry) for entry in table.entries])),
         "way": trial.way,
+        "instead": trial.instead,
         "percentile": trial.percentile,
         "strength": trial.strength,
         "goal reached on select": "yes" if choice.reached else "no",

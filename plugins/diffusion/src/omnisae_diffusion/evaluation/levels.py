@@ -57,9 +57,14 @@ class Levels:
         )
         return found[name]
 
-    def map(self, concept: Concept) -> LatentTable:
-        """How the concept's codes differ from the others', at every time and place."""
-        return maps.table(self.studio.material.postings, self.labels, str(concept), identity=self.studio.sae.identity)
+    @cached_property
+    def maps(self) -> maps.Maps:
+        """Of every concept, at every time and place."""
+        return maps.Maps(self.studio.material.postings, self.labels)
+
+    def map(self, concept: Concept, instead: str | None = None) -> LatentTable:
+        """How the concept's codes differ from the others', at every time and place; or the way to another concept's."""
+        return self.maps.table(str(concept), identity=self.studio.sae.identity, instead=instead)
 
     def gated(self, concept: Concept, table: LatentTable) -> LatentTable:
         """The table with a gate, fitted on select prompts."""
