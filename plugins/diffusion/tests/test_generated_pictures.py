@@ -5,9 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
 
 from omnisae.config import RunConfig
 from omnisae.errors import ConfigError
@@ -112,30 +110,17 @@ def test_an_error_of_the_generator_is_said_to_be_its(digits, kept, tmp_path):
 
 @pytest.fixture(scope="module")
 def compared(digits, tmp_path_factory):
-    """The shipped config on fewer pictures, where a stand-in for the generator draws what it is asked for: real
-    digits, so that the only blind spot is the planted one."""
-    folder = tmp_path_factory.mktemp("blind")
-    table = pd.read_csv(digits / "natural.csv", dtype=str)
-    pool: dict[str, list[Path]] = {}
-    for name in table["id"]:
-        ink, digit = name.split("/")
-        pool.setdefault(f"{digit[0]} in {ink}", []).append(digits / "natural" / f"{name}.png")
-
-    class Copies:
-        def generate(self, asks):
-            paths = [pool[ask.text][ask.seed % len(pool[ask.text])] for ask in asks]
-            return np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
-
+    """What the shipped config finds with the world's U-Net, on fewer pictures of fewer steps."""
     import yaml
 
+    folder = tmp_path_factory.mktemp("blind")
     config = yaml.safe_load((Path(__file__).parents[3] / "configs/diffusion/blindspots.yaml").read_text())
-    config["dataset"]["parts"]["generated"] |= {"folder": str(folder / "kept"), "first": 480}
+    config["dataset"]["parts"]["generated"] |= {"folder": str(folder / "kept"), "first": 320}
+    config["dataset"]["parts"]["generated"]["generator"] |= {"steps": 5, "guidance": 1.0}
     config["train"]["tokens"], config["train"]["batch"] = 60_000, 512
     config["score"]["studies"][0] |= {"draws": 40, "permutations": 39}
     config["report"] = {"examples": 2, "random_examples": 0, "latents": 2}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PipelineConfig, "process", lambda self: Copies())
-        out = run(RunConfig.model_validate(config), folder / "run")
+    out = run(RunConfig.model_validate(config), folder / "run")
     (study,) = json.loads((out / "studies.json").read_text())["studies"]
     assert not study["failed"]
     return study
@@ -144,7 +129,7 @@ def compared(digits, tmp_path_factory):
 def test_a_digit_that_was_never_asked_for_is_the_concept_that_is_suppressed(compared):
     first, *others = compared["tables"]["Concepts, by the latent that tells each best"]
     assert first["concept"] == "digit=7"
-    assert first["δ"] < 0.1
+    assert first["δ"] < 0.2
     assert first["high"] < 0.5
     assert first["generated that have it"] == 0.0 < first["natural that have it"]
     assert len(others) == 13
