@@ -1,16 +1,19 @@
 """The single-cell plug-in's configs. No torch, anndata or scvi here: `build` imports what is heavy."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from omnisae.plugins.hookspecs import hookimpl
-from omnisae.plugins.kinds import DatasetConfig, ExtractorConfig, VisualizerConfig
+from omnisae.plugins.kinds import DatasetConfig, ExtractorConfig, StudyConfig, VisualizerConfig
 
 if TYPE_CHECKING:
     from omnisae.extract.dataset import Dataset
     from omnisae.extract.extractor import Extractor
     from omnisae.report.visualizer import Visualizer
+    from omnisae.studies.study import Study
 
 
 class H5adConfig(DatasetConfig):
@@ -75,6 +78,57 @@ class ScviConfig(ExtractorConfig):
         return ScviExtractor(self, dataset)
 
 
+class DifferentialExpressionConfig(StudyConfig):
+    """The genes that a latent's strongest cells express more than all others."""
+
+    type: Literal["single_cell.differential_expression"] = "single_cell.differential_expression"
+    genes: int = Field(10, gt=0, description="genes chosen of each latent")
+    latents: int = Field(1000, gt=0, description="latents looked at, those with the most cells of their own first")
+    shown: int = Field(40, gt=0, description="rows of the table")
+
+    def build(self) -> "Study":
+        from omnisae_single_cell.differential_expression import DifferentialExpression
+
+        return DifferentialExpression(self.genes, self.latents, self.shown)
+
+
+class EnrichmentConfig(StudyConfig):
+    """Gene-set enrichment of a latent's gene ranking, from a local GMT file, against random genes and other cells."""
+
+    type: Literal["single_cell.enrichment"] = "single_cell.enrichment"
+    sets: str = Field(description="a GMT file, or world:cells; the universe is the measured genes")
+    least: int = Field(5, ge=2, description="measured genes that a set must have")
+    most: int = Field(500, ge=2, description="measured genes that a set may have")
+    draws: int = Field(999, ge=19, description="random sets, and shuffles of cells, behind each p")
+    latents: int = Field(1000, gt=0, description="latents looked at, those with the most cells of their own first")
+    shown: int = Field(40, gt=0, description="rows of the table")
+
+    def build(self) -> "Study":
+        from omnisae_single_cell.enrichment import Enrichment
+
+        return Enrichment(self.sets, self.least, self.most, self.draws, self.latents, self.shown)
+
+    def reads(self) -> Sequence[Path]:
+        return () if self.sets.startswith("world:") else (Path(self.sets).expanduser(),)
+
+
+class BatchConfig(StudyConfig):
+    """Whether latents follow the batch within cell types."""
+
+    type: Literal["single_cell.batch"] = "single_cell.batch"
+    column: str = Field("batch", description="obs column that tells the batches apart; it must be among `concepts`")
+    within: str | None = Field("cell_type", description="obs column of types that are held fixed; none: all cells")
+    permutations: int = Field(199, ge=19, description="permutations of the batches behind each p")
+    least: float = Field(0.2, ge=0, le=1, description="association from which a latent may be said to follow")
+    q: float = Field(0.05, gt=0, lt=1, description="share of false discoveries that is allowed")
+    shown: int = Field(20, gt=0, description="rows of the table")
+
+    def build(self) -> "Study":
+        from omnisae_single_cell.batch import Batch
+
+        return Batch(self.column, self.within, self.permutations, self.least, self.q, self.shown)
+
+
 class TopGenesConfig(VisualizerConfig):
     """The genes whose expression sets a latent's cells apart."""
 
@@ -95,6 +149,11 @@ def omnisae_extractors() -> list[type[ExtractorConfig]]:
 @hookimpl
 def omnisae_datasets() -> list[type[DatasetConfig]]:
     return [H5adConfig]
+
+
+@hookimpl
+def omnisae_studies() -> list[type[StudyConfig]]:
+    return [DifferentialExpressionConfig, EnrichmentConfig, BatchConfig]
 
 
 @hookimpl
