@@ -64,7 +64,9 @@ def test_every_conformance_class_is_documented(name: str) -> None:
     assert name in (DOCS / "plugins.md").read_text()
 
 
-@pytest.mark.parametrize("plugin", ["vision", "single_cell", "mammography", "galaxies", "diffusion", "protein"])
+@pytest.mark.parametrize(
+    "plugin", ["vision", "single_cell", "mammography", "galaxies", "diffusion", "protein", "recommendation"]
+)
 def test_the_domains_pages_list_every_field_of_their_plugin(plugin: str) -> None:
     if registry().provider(plugin) is None:
         pytest.skip(f"the plug-in {plugin} is not installed")

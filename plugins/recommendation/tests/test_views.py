@@ -83,7 +83,7 @@ def test_every_item_of_a_history_stands_there_in_order_with_its_strength(data):
 
 def test_items_and_concepts_of_a_planted_latent_lead_the_tables(data):
     items, concepts = ItemsConfig().build().draw_latent(view_of(data))
-    assert "&lt;script&gt;" in items.data.decode()
+    assert "&lt;script&gt;alert(1)" in items.data.decode()
     assert items.data.count(b"<tr>") == 3, "the head and the two items at which it fires"
     assert "One &amp; One" in items.data.decode()
     assert concepts.data.count(b"<tr>") == 2

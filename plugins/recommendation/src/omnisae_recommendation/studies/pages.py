@@ -14,7 +14,7 @@ MARK = "●"
 """Stands before items that carry the concept: colour alone would not do."""
 SHOWN = 2
 """Users whose lists are shown."""
-TAIL = 5
+TAIL = 3
 """Items of the history that are shown, the last ones."""
 
 
@@ -26,14 +26,15 @@ def before_and_after(
     out = []
     for place in np.argsort(-change, kind="stable")[:SHOWN].tolist():
         row = int(plain.rows[place])
-        history = sessions.history(row)[-TAIL:]
         target = sessions.histories.target(row)
-        columns = [("took last", history), ("recommended", plain.top[place]), (f"with {name} {way}", edited.top[place])]
+        columns = [("before", plain.top[place]), ("after", edited.top[place])]
         html = _table(sessions, columns, has, target)
-        counts = [int(has[items - 1].sum()) for _, items in columns[1:]]
+        counts = [int(has[items - 1].sum()) for _, items in columns]
+        took = "; ".join(sessions.items.titles[item - 1] for item in sessions.history(row)[-TAIL:])
         caption = (
             f"{name} switched {way}, user {sessions.ids[row]}: {counts[0]} of the {len(plain.top[place])} best items "
-            f"carry it before and {counts[1]} after ({MARK}). Those whose lists change most; ★ is what came next."
+            f"carry it before and {counts[1]} after ({MARK}). Taken last: {took}. Of all users they change most; ★ is "
+            "what came next."
         )
         out.append(Figure("text/html", html.encode(), caption, caption, f"{name}, switched {way}"))
     return out
@@ -49,11 +50,8 @@ def _table(
     body = []
     for rank in range(max(len(items) for _, items in columns)):
         cells = "".join(_cell(sessions, items, rank, has, target) for _, items in columns)
-        body.append(f"<tr><th scope='row' class='num'>{rank + 1}</th>{cells}</tr>")
-    return (
-        f"<table class='data plain'><thead><tr><th scope='col'>place</th>{head}</tr></thead>"
-        f"<tbody>{''.join(body)}</tbody></table>"
-    )
+        body.append(f"<tr>{cells}</tr>")
+    return f"<table class='data plain'><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
 
 
 def _cell(
@@ -63,4 +61,4 @@ def _cell(
         return "<td></td>"
     item = int(items[rank])
     marks = (MARK + " " if has[item - 1] else "") + ("★ " if item == target else "")
-    return f"<td>{marks}{escape(sessions.items.titles[item - 1])}</td>"
+    return f"<td>{rank + 1}. {marks}{escape(sessions.items.titles[item - 1])}</td>"

@@ -10,10 +10,12 @@ from jaxtyping import Float, Int
 from omnisae.extract.split import SELECT, TEST
 from omnisae.report.visualizer import Drawing, Figure, LatentView, Visualizer
 from omnisae.report.visualizers.once import Once
-from omnisae.report.words import plural, share, short
+from omnisae.report.words import clip, plural, share, short
 from omnisae_recommendation.sessions import AXIS, Sessions
 from omnisae_recommendation.views.sequence import strengths
 
+LETTERS = 34
+"""Letters of an item that fit beside its numbers."""
 FEWEST = 2
 """Select events that an item must have to be chosen."""
 
@@ -80,16 +82,17 @@ class Items(Visualizer):
         if not best:
             return []
         names = list(sessions.items.attributes)
-        head = ["item", *names, "test events", "fires at", "mean value"]
+        head = ["item", "n", "fires at", "mean"]
         rows = []
         for i in best:
-            facts = [", ".join(sessions.items.attributes[name][i]) for name in names]
+            facts = ", ".join(value for name in names for value in sessions.items.attributes[name][i])
+            text = clip(f"{sessions.items.titles[i]} · {facts}" if facts else sessions.items.titles[i], LETTERS)
             n, fires = int(judge.events[i]), int(judge.fires[i])
             mean = short(float(judge.total[i] / fires)) if fires else "–"
-            rows.append(([sessions.items.titles[i], *facts], [str(n), share(fires / n if n else None, 2), mean]))
+            rows.append(([text], [str(n), share(fires / n if n else None, 2), mean]))
         caption = (
             f"{plural(len(best), 'item')} by the latent's mean at their select events ({FEWEST} at least); the numbers "
-            "are of test events: at what share of them it fires, and its mean value there."
+            "are of test events: how many, at what share of them it fires, and its mean value there."
         )
         alt = f"strongest at {', '.join(sessions.items.titles[i] for i in best[:3])}"
         return [Figure("text/html", _table(head, rows), caption, alt, "Items")]
