@@ -1,54 +1,21 @@
 """Domain F1 against the published formula, one pair at a time; and what the study tells of planted latents."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
-from omnisae.concepts.annotations import Annotations, Interval, Region
+from omnisae.concepts.annotations import Interval, Region
 from omnisae.concepts.gather import gather
-from omnisae.concepts.level import Level
-from omnisae.concepts.regions import region_labels
-from omnisae.concepts.stream import stream
 from omnisae.errors import DatasetError
-from omnisae.extract.split import SELECT, TEST
-from omnisae.hooks.point import HookPoint
-from omnisae.postings.health import Reconstruction, health
-from omnisae.postings.writer import PostingsWriter
 from omnisae.studies.study import Material
 from omnisae.testing import StudyTests
-from omnisae.tokens.filter import TokenFilter
 from omnisae_protein.domain_f1 import domain_f1, instances
 from omnisae_protein.plugin import DomainsConfig
 
 THRESHOLDS = np.array([0.0, 0.15, 0.5, 0.8])
-HOOK = HookPoint(name="line", at=("line",), pattern="example residue d", width=3)
-
-
-class Made:
-    """Proteins of given lengths with codes and regions; half of them SELECT, half TEST; the first two TRAIN."""
-
-    def __init__(self, path, codes, lengths, regions, unknown=None, concepts=("Helix", "Active site: x")):
-        self.split = np.array([0, 0] + [SELECT, TEST] * ((len(lengths) - 2) // 2), dtype=np.uint8)
-        self.example = np.repeat(np.arange(len(lengths)), lengths)
-        self.codes = codes
-        held = np.flatnonzero(self.split[self.example] != 0)
-        coords = np.concatenate([np.arange(n) for n in lengths])[:, None].astype(np.int32)
-        rows, latents = codes[held].nonzero()
-        with PostingsWriter(path, HOOK, TokenFilter(), codes.shape[1], self.split) as writer:
-            offsets = np.r_[0, np.cumsum((codes[held] != 0).sum(axis=1))]
-            roles = np.zeros(len(held), np.uint8)
-            writer.append(self.example[held], coords[held], roles, offsets, latents, codes[held][rows, latents])
-            self.postings = writer.finish(health(Reconstruction(), writer.counts, len(held), writer.poles))
-        ids = [f"p{i}" for i in range(len(lengths))]
-        known = Annotations(ids, {}, regions.__getitem__, list(concepts), unknown)
-        labels = region_labels(self.postings, known, SimpleNamespace(ids=ids), None, 0.5)
-        sides = [stream(labels, self.postings, side, np.arange(len(lengths))) for side in (SELECT, TEST)]
-        self.level = Level(labels, *sides, tuple(range(len(concepts))), ())
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, make):
     random = np.random.default_rng(0)
     lengths = [int(n) for n in random.integers(12, 40, 26)]
     codes = random.random((sum(lengths), 7)).astype(np.float32) * (random.random((sum(lengths), 7)) < 0.2)
@@ -61,7 +28,7 @@ def made(tmp_path_factory):
             mine.append(Region("Active site: x", number, Interval("residue", start + 1, start + 2)))
         regions.append(mine)
     hidden = [Region("Helix", 0, Interval("residue", 0, 3))]
-    return Made(tmp_path_factory.mktemp("codes"), codes, lengths, regions, lambda row: hidden)
+    return make(tmp_path_factory.mktemp("codes"), codes, lengths, regions, lambda row: hidden)
 
 
 def slowly(values, ceiling, side, concept, threshold, by_residue):
@@ -109,7 +76,7 @@ def test_scale_changes_nothing(made):
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory):
+def planted(tmp_path_factory, make):
     """Latent 0 fires at one residue of every helix and nowhere else; latent 1 in whole helices and as often elsewhere;
     latent 2 at active sites. Activations: neuron 2 is the active site."""
     lengths = [20] * 42
@@ -123,7 +90,7 @@ def planted(tmp_path_factory):
         codes[i, at + 3, 2] = 2.0
         spans = (("Helix", at, at + 6), ("Active site: x", at + 3, at + 4))
         regions.append([Region(name, n, Interval("residue", *span)) for n, (name, *span) in enumerate(spans)])
-    return Made(tmp_path_factory.mktemp("planted"), codes.reshape(-1, 4), lengths, regions)
+    return make(tmp_path_factory.mktemp("planted"), codes.reshape(-1, 4), lengths, regions)
 
 
 class PlainSource:

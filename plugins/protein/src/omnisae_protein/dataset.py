@@ -70,6 +70,11 @@ class Proteins(Dataset):
         """What is annotated in a protein, by its first residue."""
         return sorted(self._features.get(row, ()), key=lambda one: (one.start, -one.stop))
 
+    @property
+    def has_structures(self) -> bool:
+        """Whether the config names a folder of structures."""
+        return self._config.structures is not None
+
     def structure(self, row: int) -> Path | None:
         """Where a protein's structure lies; None where there is none."""
         if self._config.structures is None:

@@ -54,7 +54,7 @@ def load(config: EsmConfig) -> LanguageModel:
     name = config.checkpoint
     fair = config.library == "fair-esm" or (
         config.library == "auto"
-        and (name in FAIR or name in OTHERS or name.endswith(".pt") or name.startswith(place.SCHEME))
+        and (name in FAIR or name in OTHERS or name.endswith((".pt", ".safetensors")) or name.startswith(place.SCHEME))
     )
     built = _fair(config) if fair else _transformers(config)
     dtype = getattr(torch, config.dtype)
@@ -70,8 +70,8 @@ def _fair(config: EsmConfig) -> LanguageModel:
             f"extractor.checkpoint: {config.checkpoint!r} needs fair-esm ({error})", "pip install fair-esm"
         ) from error
     name = config.checkpoint
-    if name.startswith(place.SCHEME):
-        model = _of_world(esm, name)
+    if name.startswith(place.SCHEME) or name.endswith(".safetensors"):
+        model = _small(esm, place.checkpoint(name, WORLD_MODEL))
     elif name in FAIR and config.untrained:
         layers, width, heads = FAIR[name]
         model = esm.ESM2(num_layers=layers, embed_dim=width, attention_heads=heads, alphabet="ESM-1b")
@@ -98,15 +98,23 @@ def _fair(config: EsmConfig) -> LanguageModel:
     )
 
 
-def _of_world(esm: Any, address: str) -> nn.Module:
-    from safetensors import safe_open
+def _small(esm: Any, path: Path) -> nn.Module:
+    """A model as the world's recipe and `omnisae_protein.pretrain` save it: its architecture stands in the metadata."""
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(place.checkpoint(address, WORLD_MODEL), "pt") as file:
-        about = json.loads(file.metadata()[KEY])
-        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    tensors["lm_head.weight"] = tensors["embed_tokens.weight"]
-    model: nn.Module = esm.ESM2(**about["config"])
-    model.load_state_dict(tensors)
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})[KEY])
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        tensors["lm_head.weight"] = tensors["embed_tokens.weight"]
+        model: nn.Module = esm.ESM2(**about["config"])
+        model.load_state_dict(tensors)
+    except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
+        words = " ".join(str(error).split())[:300]
+        raise ConfigError(
+            f"extractor.checkpoint: {path} is no ESM-2 with its architecture under {KEY!r}: {words}",
+            "give a file of python -m omnisae_protein.pretrain, a .pt of fair-esm, or a folder of transformers",
+        ) from error
     return model
 
 

@@ -1,5 +1,7 @@
 """What this plug-in offers. No torch here: `build` imports what is heavy."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -86,8 +88,8 @@ class EsmConfig(ExtractorConfig):
 
     type: Literal["protein.esm"] = "protein.esm"
     checkpoint: str = Field(
-        description="fair-esm's name (esm2_t33_650M_UR50D), a local .pt, a folder or hub id of transformers, or "
-        "'world:motifs'"
+        description="fair-esm's name (esm2_t33_650M_UR50D), a local .pt, a folder or hub id of transformers, "
+        "'world:motifs', or a .safetensors of python -m omnisae_protein.pretrain"
     )
     library: Literal["auto", "fair-esm", "transformers"] = Field(
         "auto", description="auto: fair-esm for its names, .pt and worlds; otherwise transformers"
@@ -129,11 +131,84 @@ class DomainsConfig(StudyConfig):
         return Domains(self)
 
 
+class PatternsConfig(StudyConfig):
+    """In what manner latents fire along proteins: points, motifs, periods, whole proteins."""
+
+    type: Literal["protein.patterns"] = "protein.patterns"
+    share: float = Field(0.1, ge=0, lt=1, description="of a latent's maximum above which a residue counts")
+    proteins: int = Field(5, gt=0, description="test proteins in which a latent must exceed it")
+
+    def build(self) -> "Study":
+        from omnisae_protein.patterns import Patterns
+
+        return Patterns(self)
+
+
+class FitnessConfig(StudyConfig):
+    """Fitness from few measured variants: ridge regression on pooled latents, beside the same on activations."""
+
+    type: Literal["protein.fitness"] = "protein.fitness"
+    assay: str = Field(description="CSV of ProteinGym's form (mutated_sequence, DMS_score), or world:motifs/assay.csv")
+    labels: tuple[int, ...] = Field((24, 96, 384), min_length=1, description="numbers of measured variants that fit")
+    repeats: int = Field(20, ge=2, description="splits into variants that fit and variants that judge")
+
+    def build(self) -> "Study":
+        from omnisae_protein.fitness import Fitness
+
+        return Fitness(self)
+
+    def reads(self) -> Sequence[Path]:
+        from omnisae_protein.assays import locate
+
+        return (locate(self.assay),)
+
+
+class SteeringConfig(StudyConfig):
+    """Whether a concept's residues become likelier where its latent is switched on."""
+
+    type: Literal["protein.steering"] = "protein.steering"
+    concepts: tuple[str, ...] | None = Field(None, description="concepts of residues; none: those found best")
+    most: int = Field(8, gt=0, description="how many of them, where none are named")
+    strength: float = Field(1.0, gt=0, description="what is added, in multiples of the latent's maximum")
+    proteins: int = Field(24, ge=3, description="test proteins without the concept")
+    masked: float = Field(0.15, gt=0, lt=1, description="share of their residues that the model is asked for")
+    controls: int = Field(3, gt=0, description="latents of like frequency beside each")
+
+    def build(self) -> "Study":
+        from omnisae_protein.steering import Steering
+
+        return Steering(self)
+
+
+class LogoConfig(VisualizerConfig):
+    """A sequence logo of the residues around a latent's strongest places."""
+
+    type: Literal["protein.logo"] = "protein.logo"
+    around: int = Field(10, ge=1, le=30, description="residues to either side")
+    proteins: int = Field(60, ge=5, description="test proteins, the strongest")
+
+    def build(self) -> "Visualizer":
+        from omnisae_protein.logo import Logo
+
+        return Logo(self.around, self.proteins)
+
+
+class StructureConfig(VisualizerConfig):
+    """The protein's C-alpha trace, coloured by the latent. Needs biotite and dataset.structures."""
+
+    type: Literal["protein.structure"] = "protein.structure"
+
+    def build(self) -> "Visualizer":
+        from omnisae_protein.structure_view import Structure
+
+        return Structure()
+
+
 class ResiduesConfig(VisualizerConfig):
     """The sequence with the latent's strength over each residue, and its annotations beneath."""
 
     type: Literal["protein.residues"] = "protein.residues"
-    columns: int = Field(60, ge=10, le=200, description="residues a line")
+    columns: int = Field(30, ge=10, le=200, description="residues a line")
 
     def build(self) -> "Visualizer":
         from omnisae_protein.residue_track import Residues
@@ -153,9 +228,9 @@ def omnisae_extractors() -> list[type[ExtractorConfig]]:
 
 @hookimpl
 def omnisae_studies() -> list[type[StudyConfig]]:
-    return [DomainsConfig]
+    return [DomainsConfig, PatternsConfig, FitnessConfig, SteeringConfig]
 
 
 @hookimpl
 def omnisae_visualizers() -> list[type[VisualizerConfig]]:
-    return [ResiduesConfig]
+    return [ResiduesConfig, LogoConfig, StructureConfig]

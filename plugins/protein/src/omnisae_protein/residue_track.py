@@ -13,9 +13,9 @@ from omnisae_protein.dataset import AXIS, Proteins
 from omnisae_protein.features import Feature
 
 CELL, TALL, LANE = 11.0, 17.0, 8.0
-LEFT, RIGHT = 150.0, 44.0
-MOST_LINES, MOST_LANES = 8, 6
-NAME = 26
+LEFT, RIGHT = 128.0, 34.0
+MOST_LINES, MOST_LANES = 6, 5
+NAME = 22
 """Letters of a concept's name that fit beside its lane."""
 
 
