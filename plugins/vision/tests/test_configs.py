@@ -87,10 +87,10 @@ SMALL = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BIG)
-def test_a_real_scale_config_runs_to_its_report(name, tmp_path, shapes, monkeypatch):
+def test_a_real_scale_config_runs_to_its_report(name, tmp_path, monkeypatch):
     for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.setenv(variable, "1")
-    words = [f"dataset.root={shapes}", *RANDOM[name], *SMALL]
+    words = ["dataset.root=world:shapes?n=6&seed=5", *RANDOM[name], *SMALL]
     out = tmp_path / "run"
     command = [sys.executable, "-m", "omnisae", "run", str(CONFIGS / name), "--out", str(out)]
     said = subprocess.run([*command, *(f"--set={word}" for word in words)], capture_output=True, text=True)

@@ -22,7 +22,7 @@ from omnisae.autoencoders.kernels.triton import launch, selection
 from omnisae.config import AuxKConfig
 from omnisae.testing.planted import planted
 
-X = planted(16, 32, 3, 12, 3)[0]
+X = planted(16, 32, 3, 6, 3)[0]
 RULES = [TopKConfig(k=3), BatchTopKConfig(k=3), AbsTopKConfig(k=3)]
 NESTINGS = [
     None,
