@@ -1,8 +1,9 @@
 import importlib.util
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -51,3 +52,31 @@ def run_toy() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def fork_toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Run toy.py in a process of its own, or in several that torchrun would tell the same, without its import times:
+    all are forked from one that has imported everything.
+    """
+    told = tmp_path_factory.mktemp("forked")
+    with subprocess.Popen(
+        [sys.executable, str(TOY), "--serve"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+
+        def run(*args: object, processes: int = 1, **env: str) -> subprocess.CompletedProcess[str]:
+            said = told / f"{len(list(told.iterdir()))}.txt"
+            order = [[*map(str, args)], env, str(said), processes]
+            server.stdin.write(json.dumps(order) + "\n")
+            server.stdin.flush()
+            code = int(server.stdout.readline())
+            return subprocess.CompletedProcess(order[0], code, stderr=said.read_text())
+
+        yield run
+        server.stdin.close()

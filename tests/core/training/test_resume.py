@@ -71,15 +71,15 @@ def test_a_broken_off_training_goes_on_bit_for_bit(toy, tmp_path, step):
 
 
 @pytest.mark.slow
-def test_killing_the_process_changes_nothing(toy, tmp_path, run_toy):
+def test_killing_the_process_changes_nothing(toy, tmp_path, fork_toy):
     """kill -9 in the middle of steps and in the middle of writing checkpoints, then again, until it comes through."""
     dice = random.Random(int.from_bytes(os.urandom(4), "little"))
     deaths = [f"step:{dice.randint(11, 25)}", f"write:{dice.randint(1, 4)}", f"step:{dice.randint(31, 59)}"]
     out = tmp_path / "killed"
     for death in deaths:
-        killed = run_toy(out, "--die", death)
+        killed = fork_toy(out, "--die", death)
         assert killed.returncode == -signal.SIGKILL, (deaths, killed.stderr)
-    ended = run_toy(out)
+    ended = fork_toy(out)
     assert ended.returncode == 0, (deaths, ended.stderr)
     whole = _train(toy, tmp_path / "whole")
     _equal_in_every_tensor(out, tmp_path / "whole")

@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import socket
 
 import pytest
 import torch
@@ -28,12 +27,8 @@ SOME = ("nested", "revived", "jump")
 """Jobs of which shares of a batch average to the whole."""
 
 
-def _launch(run_toy, out, processes, shards, *args):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", port)
-    return run_toy(out, *args, launcher=launcher, TOY_LATENT_SHARDS=str(shards))
+def _launch(fork_toy, out, processes, shards, *args):
+    return fork_toy(out, *args, processes=processes, TOY_LATENT_SHARDS=str(shards))
 
 
 def _train(toy, out, jobs, observe=None):
@@ -50,20 +45,20 @@ def alone(toy, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def two(run_toy, tmp_path_factory):
+def two(fork_toy, tmp_path_factory):
     """Two processes, each with half the latents."""
     out = tmp_path_factory.mktemp("two")
-    done = _launch(run_toy, out, 2, 2, "--only", ",".join(RULES))
+    done = _launch(fork_toy, out, 2, 2, "--only", ",".join(RULES))
     assert done.returncode == 0, done.stderr[-4000:]
     assert "Warning" not in done.stderr
     return out
 
 
 @pytest.fixture(scope="module")
-def four(run_toy, tmp_path_factory):
+def four(fork_toy, tmp_path_factory):
     """Two by two: half the batch, half the latents."""
     out = tmp_path_factory.mktemp("four")
-    done = _launch(run_toy, out, 4, 2, "--only", ",".join(SOME))
+    done = _launch(fork_toy, out, 4, 2, "--only", ",".join(SOME))
     assert done.returncode == 0, done.stderr[-4000:]
     return out
 
@@ -130,15 +125,14 @@ def test_shares_of_batch_and_latents_at_once(alone, four):
 
 
 @pytest.mark.slow
-def test_a_killed_training_goes_on_bit_for_bit_and_on_one_process(toy, run_toy, two, alone, tmp_path):
+def test_a_killed_training_goes_on_bit_for_bit_and_on_one_process(toy, fork_toy, two, alone, tmp_path):
     """Killed while the first process writes its second checkpoint: the first one stands."""
-    killed = _launch(run_toy, tmp_path / "killed", 2, 2, "--die", "write:7")
-    assert killed.returncode != 0
-    assert str(-signal.SIGKILL) in killed.stderr
+    killed = _launch(fork_toy, tmp_path / "killed", 2, 2, "--die", "write:7")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     state = json.loads((tmp_path / "killed" / "checkpoint" / "state.json").read_text())
     assert state["progress"]["step"] == 10
     shutil.copytree(tmp_path / "killed", tmp_path / "fewer")
-    again = _launch(run_toy, tmp_path / "killed", 2, 2)
+    again = _launch(fork_toy, tmp_path / "killed", 2, 2)
     assert again.returncode == 0, again.stderr[-4000:]
     _same(tmp_path / "killed", two)
     for job, autoencoder in _train(toy, tmp_path / "fewer", toy.toy_jobs()).items():
@@ -150,14 +144,14 @@ class _Stop(Exception):
 
 
 @pytest.mark.slow
-def test_two_processes_go_on_where_one_stopped(toy, run_toy, alone, tmp_path):
+def test_two_processes_go_on_where_one_stopped(toy, fork_toy, alone, tmp_path):
     def stop(event):
         if event["event"] == "step" and event["step"] >= 35:
             raise _Stop
 
     with pytest.raises(_Stop):
         _train(toy, tmp_path, toy.toy_jobs(), observe=stop)
-    more = _launch(run_toy, tmp_path, 2, 2)
+    more = _launch(fork_toy, tmp_path, 2, 2)
     assert more.returncode == 0, more.stderr[-4000:]
     for job in ("topk", "batchtopk", "jumprelu"):
         _near(load_file(tmp_path / f"{job}.safetensors"), alone[1][job].state_dict(), job)

@@ -1,11 +1,13 @@
 """A toy training: arrays as streams, small autoencoders, and a command that trains, or dies where it is told to.
 
 python toy.py OUT [--die step:N | write:N] [--all | --only JOB,JOB]
+python toy.py --serve    trains as each line of stdin says, in processes forked from this one: they need import nothing
 """
 
 import json
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -138,5 +140,53 @@ def main() -> None:
         (out / "done.json").write_text(json.dumps(list(trained)))
 
 
-if __name__ == "__main__":
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def _forked(arguments: list[str], env: dict[str, str], said: str) -> int:
+    """A process that trains, and writes to the file `said` what else goes to the terminal; its id."""
+    child = os.fork()
+    if child:
+        return child
+    file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.environ |= env
+    sys.argv[1:] = arguments
     main()
+    sys.exit()
+
+
+def _together(children: list[int]) -> int:
+    """The exit status of processes that end together: where one fails, the others are killed, as torchrun does."""
+    status, left = 0, set(children)
+    while left:
+        ended, told = os.wait()
+        left.discard(ended)
+        if told and not status:
+            status = os.waitstatus_to_exitcode(told)
+            for other in left:
+                os.kill(other, signal.SIGKILL)
+    return status
+
+
+def serve() -> None:
+    import omnisae.training.trainer  # noqa: F401 - half of what every training imports
+    from omnisae.training import launch
+
+    with launch._version_only("torchmetrics"):
+        import lightning_fabric  # noqa: F401 - the other half
+    for line in sys.stdin:
+        arguments, env, said, processes = json.loads(line)
+        shared = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), "TORCHELASTIC_RUN_ID": "none"}
+        shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+        ranks = [{"RANK": str(i), "LOCAL_RANK": str(i), "GROUP_RANK": "0"} | shared for i in range(processes)]
+        envs = [env] if processes == 1 else [env | rank for rank in ranks]
+        print(_together([_forked(arguments, each, said) for each in envs]), flush=True)
+
+
+if __name__ == "__main__":
+    serve() if sys.argv[1:] == ["--serve"] else main()
