@@ -9,7 +9,7 @@ from omnisae.errors import DatasetError
 from omnisae.studies.study import Material
 from omnisae.testing import StudyTests
 from omnisae_protein.domain_f1 import domain_f1, instances
-from omnisae_protein.plugin import DomainsConfig
+from omnisae_protein.plugin import DomainsConfig, ProbesConfig
 
 THRESHOLDS = np.array([0.0, 0.15, 0.5, 0.8])
 
@@ -142,3 +142,26 @@ class TestDomains(StudyTests):
     def test_too_few_instances_are_refused(self, material):
         with pytest.raises(DatasetError, match="no concept of residues has enough instances"):
             DomainsConfig(instances=300).build().study(material)
+
+
+class TestProbes(StudyTests):
+    @pytest.fixture
+    def config(self):
+        return ProbesConfig(k=(1, 2))
+
+    @pytest.fixture
+    def material(self, planted, tmp_path):
+        return Material(
+            postings=planted.postings, source=PlainSource(planted), dataset=None, extractor=None, artifact=tmp_path,
+            levels=[planted.level], table={}, siblings=(), seed=0, folder=tmp_path,
+        )  # fmt: skip
+
+    def test_a_latent_that_is_the_concept_tells_every_residue(self, findings):
+        (rows,) = findings.tables.values()
+        by = {row["concept"]: row for row in rows}
+        site = by["Active site: x"]
+        assert (site["best latent"], site["1 latents"], site["1 neurons"]) == ("2", 1.0, 1.0)
+        assert site["residues on test"] == 40, "twenty sites and as many others"
+        # Latent 1 fires in each helix and, as often, elsewhere: it tells much, and not all.
+        assert 0.6 < by["Helix"]["1 latents"] < 1
+        assert by["Helix"]["best latent"] == "1"

@@ -22,6 +22,7 @@ class TestPlugin(PluginTests):
             },
             {"type": "protein.esm", "checkpoint": "esm2_t33_650M_UR50D"},
             {"type": "protein.domains", "thresholds": [0.0, 0.5]},
+            {"type": "protein.probes", "k": [1, 4]},
             {"type": "protein.patterns", "share": 0.2},
             {"type": "protein.fitness", "assay": "world:motifs/assay.csv", "labels": [24, 96]},
             {"type": "protein.steering", "concepts": ["Zinc finger: C2H2-type"]},

@@ -139,7 +139,7 @@ class Domains(Study):
             ),
             Finding(
                 f"Latents with a concept (F1 > {FOUND:g})", float(many), living, float(paired),
-                "neurons and their negatives" if theirs is not None else "", kind="count",
+                f"of {len(theirs.test_of)} neurons and their negatives" if theirs is not None else "", kind="count",
             ),
         ]  # fmt: skip
         if theirs is not None:

@@ -131,6 +131,19 @@ class DomainsConfig(StudyConfig):
         return Domains(self)
 
 
+class ProbesConfig(StudyConfig):
+    """Logistic probes on one latent or a few, over as many residues of a concept as others."""
+
+    type: Literal["protein.probes"] = "protein.probes"
+    k: tuple[int, ...] = Field((1, 8), min_length=1, description="numbers of latents")
+    residues: int = Field(1000, ge=5, description="residues of a concept that are drawn on either side, at most")
+
+    def build(self) -> "Study":
+        from omnisae_protein.residue_probes import Probes
+
+        return Probes(self)
+
+
 class PatternsConfig(StudyConfig):
     """In what manner latents fire along proteins: points, motifs, periods, whole proteins."""
 
@@ -228,7 +241,7 @@ def omnisae_extractors() -> list[type[ExtractorConfig]]:
 
 @hookimpl
 def omnisae_studies() -> list[type[StudyConfig]]:
-    return [DomainsConfig, PatternsConfig, FitnessConfig, SteeringConfig]
+    return [DomainsConfig, ProbesConfig, PatternsConfig, FitnessConfig, SteeringConfig]
 
 
 @hookimpl

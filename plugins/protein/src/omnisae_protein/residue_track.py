@@ -12,7 +12,7 @@ from omnisae.report.words import plural, short
 from omnisae_protein.dataset import AXIS, Proteins
 from omnisae_protein.features import Feature
 
-CELL, TALL, LANE = 11.0, 17.0, 8.0
+CELL, TALL, LANE = 11.0, 17.0, 10.0
 LEFT, RIGHT = 128.0, 34.0
 MOST_LINES, MOST_LANES = 6, 5
 NAME = 22
