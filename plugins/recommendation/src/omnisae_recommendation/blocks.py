@@ -50,18 +50,18 @@ class Block(nn.Module):
             x = x + self._attend(normed, normed, later, empty)
             return x + self._feed(self.forward_norm(x))
         x = self.attention_norm(x + self._attend(x, x, later, empty))
-        return self.forward_norm(x + self._feed(x))
+        return self.forward_norm(x + self._feed(x))  # type: ignore[no-any-return]
 
     def _attend(
         self, asks: Tensor, answers: Tensor, later: Bool[Tensor, "position position"] | None, empty: Tensor | None
     ) -> Tensor:
         passed_over = empty if later is None else None
-        return self.attention(
+        return self.attention(  # type: ignore[no-any-return]
             asks, answers, answers, attn_mask=later, key_padding_mask=passed_over, need_weights=False
         )[0]  # fmt: skip
 
     def _feed(self, x: Tensor) -> Tensor:
-        return self.dropout(self.narrow(self.dropout(torch.relu(self.widen(x)))))
+        return self.dropout(self.narrow(self.dropout(torch.relu(self.widen(x)))))  # type: ignore[no-any-return]
 
 
 def later(length: int, device: torch.device) -> Bool[Tensor, "position position"]:

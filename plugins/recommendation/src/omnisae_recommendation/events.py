@@ -12,6 +12,8 @@ from jaxtyping import Float, Int
 from omnisae.errors import DatasetError
 
 Holdout = Literal["leave_one_out", "temporal", "none"]
+Texts = Sequence[str] | np.ndarray
+"""A column of texts."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,7 @@ class Events:
     time: Float[np.ndarray, " event"]
 
     @classmethod
-    def of(
-        cls,
-        path: Path,
-        user: Sequence[str],
-        owner: Sequence[str],
-        item: Sequence[str],
-        time: Float[np.ndarray, " event"],
-    ) -> "Events":
+    def of(cls, path: Path, user: Texts, owner: Texts, item: Texts, time: Float[np.ndarray, " event"]) -> "Events":
         """The events whose columns are these texts and times. An owner's user is that of its first event."""
         owners, codes = numbered(owner)
         items, numbers = numbered(item)
@@ -56,7 +51,7 @@ class Events:
         )  # fmt: skip
 
 
-def numbered(texts: Sequence[str]) -> tuple[tuple[str, ...], Int[np.ndarray, " text"]]:
+def numbered(texts: Texts) -> tuple[tuple[str, ...], Int[np.ndarray, " text"]]:
     """The different texts in the order in which they first appear, and the number of each text among them."""
     found = pa.array(texts, pa.string()).dictionary_encode()
     return tuple(found.dictionary.to_pylist()), np.asarray(found.indices.to_numpy(), dtype=np.int64)

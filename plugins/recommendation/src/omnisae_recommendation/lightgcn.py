@@ -62,7 +62,7 @@ def train_vectors(
     taken[user, item] = True
     optimiser = torch.optim.Adam([table], lr=lr)
     for _ in range(epochs):
-        for part in torch.randperm(len(user), generator=generator).split(batch):
+        for part in torch.randperm(len(user), generator=generator).split(batch):  # type: ignore[no-untyped-call]
             u, good = user[part], item[part]
             bad = torch.randint(items, (len(part),), generator=generator)
             wrong = taken[u, bad]
@@ -74,13 +74,13 @@ def train_vectors(
             norms = sum(table[at].square().sum() for at in (u, users + good, users + bad)) / len(part)
             loss = -nn.functional.logsigmoid(gap).mean() + decay * norms
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     found = UserVectors(users, items, width, rounds)
     with torch.no_grad():
         layers = _rounds(table, graph, rounds)
         for module, layer in zip(found.rounds, layers, strict=True):
-            module.weight.copy_(layer[:users])
+            module.weight.copy_(layer[:users])  # type: ignore[operator]
         found.items.copy_(torch.stack(layers).mean(dim=0)[users:])
     return found
 

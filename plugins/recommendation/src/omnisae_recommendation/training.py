@@ -54,10 +54,10 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: min(1.0, 3 * (1 - step / steps)))
     for epoch in range(epochs):
         total = 0.0
-        for part in torch.randperm(len(pieces), generator=order).split(batch):
+        for part in torch.randperm(len(pieces), generator=order).split(batch):  # type: ignore[no-untyped-call]
             found = loss(model, pieces[part].to(device), order)
             optimiser.zero_grad(set_to_none=True)
-            found.backward()
+            found.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
             total += float(found.detach()) * len(part)
@@ -107,5 +107,8 @@ def hidden_item(share: float) -> Loss:
 
 def all_items(model: Any, states: Float[Tensor, "token d"], wanted: Int[Tensor, " token"]) -> Tensor:
     """Mean cross-entropy over all items, a chunk of tokens at a time."""
-    parts = zip(states.split(CHUNK), wanted.split(CHUNK), strict=True)
-    return sum(nn.functional.cross_entropy(model.scored(s), w, reduction="sum") for s, w in parts) / len(wanted)
+    parts = zip(states.split(CHUNK), wanted.split(CHUNK), strict=True)  # type: ignore[no-untyped-call]
+    total = states.new_zeros(())
+    for part, items in parts:
+        total = total + nn.functional.cross_entropy(model.scored(part), items, reduction="sum")
+    return total / len(wanted)

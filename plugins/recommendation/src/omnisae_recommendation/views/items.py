@@ -14,7 +14,7 @@ from omnisae.report.words import clip, plural, share, short
 from omnisae_recommendation.sessions import AXIS, Sessions
 from omnisae_recommendation.views.sequence import strengths
 
-LETTERS = 34
+LETTERS = 26
 """Letters of an item that fit beside its numbers."""
 FEWEST = 2
 """Select events that an item must have to be chosen."""

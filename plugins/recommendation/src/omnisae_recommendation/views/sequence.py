@@ -10,9 +10,9 @@ from omnisae.report.visualizer import Drawing, Figure, Firing, LatentView, Visua
 from omnisae.report.words import clip, plural, short
 from omnisae_recommendation.sessions import AXIS, Sessions
 
-WIDE, ROW, NUMBER, BAR = 640, 20, 34, 150
+WIDE, ROW, NUMBER, BAR = 480, 20, 28, 96
 """Widths and heights of the drawing: all of it, a line, the event's number, the longest bar."""
-LETTERS = 58
+LETTERS = 48
 """Letters of a title that fit."""
 
 
