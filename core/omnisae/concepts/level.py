@@ -49,7 +49,8 @@ def levels(
 
     Raises DatasetError where the annotations join no example, or name unknown concepts.
     """
-    annotations, notes = aligned(dataset)
+    annotations, joining = aligned(dataset)
+    notes = [*dataset.notes(), *joining]
     block = blocks(dataset, config.split.by)
     found, unscored = [], []
     for labels in _labels(postings, annotations, dataset, extractor, config):
