@@ -35,6 +35,7 @@ class H5adDataset(Dataset):
         self.path = locate(config.path, "cells.h5ad")
         self.data = read(self.path, config.backed)
         self._logs: dict[str, Any] = {}
+        self._remarks: list[str] = []
         self._ids = [str(name) for name in self.data.obs.index]
         twice = pd.Index(self._ids).duplicated()
         if twice.any():
@@ -113,6 +114,14 @@ class H5adDataset(Dataset):
     def labels(self) -> Mapping[str, Sequence[str]]:
         categorical = [name for name in self.concept_columns if _is_categorical(self.column(name))]
         return {name: ["" if pd.isna(v) else str(v) for v in self.column(name)] for name in categorical}
+
+    def remark(self, note: str) -> None:
+        """Something that a reader of the report should know, found while these cells were read for a model."""
+        if note not in self._remarks:
+            self._remarks.append(note)
+
+    def notes(self) -> Sequence[str]:
+        return tuple(self._remarks)
 
     def embeddings(self) -> Mapping[str, np.ndarray]:
         return {

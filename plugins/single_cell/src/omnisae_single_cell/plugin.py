@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -78,6 +78,44 @@ class ScviConfig(ExtractorConfig):
         return ScviExtractor(self, dataset)
 
 
+class GeneModelConfig(ExtractorConfig):
+    """A masked language model over genes, such as Geneformer: a token is a gene in a cell, with the axis `gene`."""
+
+    type: Literal["single_cell.gene_model"] = "single_cell.gene_model"
+    model: str = Field(
+        description="a folder saved by transformers, or for random weights geneformer-v1-10m, geneformer-v2-104m or "
+        "geneformer-v2-316m"
+    )
+    settings: dict[str, Any] = Field({}, description="of a model with random weights: other values of its BertConfig")
+    vocabulary: str = Field(
+        description="JSON file {gene: number, <pad>: 0, <mask>: 1, …}, or dataset: a number for every measured gene, "
+        "which only makes sense with random weights"
+    )
+    medians: str | None = Field(
+        None, description="JSON file {gene: median of its expression above zero}; none: 1 for every gene"
+    )
+    gene_ids: str | None = Field(None, description="var column of the vocabulary's names; none: the index")
+    least_match: float = Field(0.5, gt=0, le=1, description="share of the measured genes that the model must know")
+    counts: str = Field("X", description="where raw counts are: X, raw, or layers/<name>")
+    encoding: Literal["rank", "bins"] = Field(
+        "rank",
+        description="rank: genes in the order of scaled expression (Geneformer); bins: genes with a bin of expression "
+        "each as token type, in no order (as scGPT)",
+    )
+    bins: int = Field(51, ge=3, description="for bins: how many, 0 among them")
+    special: bool = Field(True, description="put <cls> before and <eos> behind, where the vocabulary has them")
+    length: int | None = Field(None, gt=2, description="longest sequence; none: what the model can hold")
+    mask: float = Field(0.15, gt=0, lt=1, description="share of a cell's genes that the loss asks for")
+    seed: int = Field(0, description="seed of random weights and of the genes that the loss asks for")
+    batch_size: int = Field(8, gt=0, description="cells that go through the model at once")
+    device: str = Field("auto", description="auto, cpu, cuda, mps")
+
+    def build(self, dataset: "Dataset") -> "Extractor":
+        from omnisae_single_cell.gene_model import GeneModel
+
+        return GeneModel(self, dataset)
+
+
 class DifferentialExpressionConfig(StudyConfig):
     """The genes that a latent's strongest cells express more than all others."""
 
@@ -129,6 +167,22 @@ class BatchConfig(StudyConfig):
         return Batch(self.column, self.within, self.permutations, self.least, self.q, self.shown)
 
 
+class SpecificityConfig(StudyConfig):
+    """Whether switching a latent off moves the logits of its own genes more than those of others."""
+
+    type: Literal["single_cell.specificity"] = "single_cell.specificity"
+    genes: int = Field(10, gt=0, description="a latent's own genes: those with the largest mean value on select")
+    latents: int = Field(24, gt=0, description="latents switched off, the most frequent first")
+    cells: int = Field(16, gt=0, description="test cells in which each is switched off, the strongest first")
+    draws: int = Field(499, ge=19, description="random sets of genes behind each p")
+    shown: int = Field(40, gt=0, description="rows of the table")
+
+    def build(self) -> "Study":
+        from omnisae_single_cell.specificity import Specificity
+
+        return Specificity(self.genes, self.latents, self.cells, self.draws, self.shown)
+
+
 class TopGenesConfig(VisualizerConfig):
     """The genes whose expression sets a latent's cells apart."""
 
@@ -143,7 +197,7 @@ class TopGenesConfig(VisualizerConfig):
 
 @hookimpl
 def omnisae_extractors() -> list[type[ExtractorConfig]]:
-    return [TableConfig, ScviConfig]
+    return [TableConfig, ScviConfig, GeneModelConfig]
 
 
 @hookimpl
@@ -153,7 +207,7 @@ def omnisae_datasets() -> list[type[DatasetConfig]]:
 
 @hookimpl
 def omnisae_studies() -> list[type[StudyConfig]]:
-    return [DifferentialExpressionConfig, EnrichmentConfig, BatchConfig]
+    return [DifferentialExpressionConfig, EnrichmentConfig, BatchConfig, SpecificityConfig]
 
 
 @hookimpl
