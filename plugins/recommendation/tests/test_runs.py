@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 def quickstart(tmp_path_factory):
     pytest.importorskip("omnisae_datasets", reason="omnisae-datasets is not installed")
     started = time.process_time()
-    folder = run(load(CONFIGS / "quickstart.yaml"), tmp_path_factory.mktemp("runs") / "sessions")
+    fast = ["extractor.epochs=30", "train.tokens=600000", "score.controls.permutations=19", "report.latents=4"]
+    folder = run(load(CONFIGS / "quickstart.yaml", fast), tmp_path_factory.mktemp("runs") / "sessions")
     assert time.process_time() - started < 240, "two minutes on two cores"
     return folder
 
