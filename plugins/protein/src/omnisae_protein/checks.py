@@ -25,7 +25,9 @@ def checked(records: Sequence[Record], config: ProteinsConfig) -> tuple[list[Rec
     """
     if not records:
         raise DatasetError(f"dataset.sequences: {config.sequences} holds no record", "is it the right file?")
-    found, notes, lines = [], [], {}
+    found: list[Record] = []
+    notes: list[str] = []
+    lines: dict[str, str] = {}
     homes: dict[str, str] = {}
     doubles = 0
     for one in (_plain(record) for record in records):

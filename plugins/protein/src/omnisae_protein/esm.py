@@ -132,7 +132,7 @@ class Esm(ModuleExtractor):
         """The windows of a batch in groups of like (or equal) length, cut to their longest."""
         special = self.before + int(self.built.end is not None)
         lengths = (inputs["length"] + special).tolist()
-        out = []
+        out: list[Batch] = []
         for group in groups(lengths, self.config.batch_tokens, equal=equal):
             numbers = torch.tensor(group, device=inputs["tokens"].device)
             part = {name: values[numbers] for name, values in inputs.items()}

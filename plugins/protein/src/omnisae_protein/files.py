@@ -18,7 +18,7 @@ def opened(path: Path, field: str) -> Iterator[TextIO]:
         raise DatasetError(f"{field}: there is no file {path}", near)
     try:
         if path.name.endswith(".gz"):
-            with gzip.open(path, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8") as text:  # type: ignore[type-var]
+            with gzip.open(path, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8") as text:
                 yield text
         else:
             with path.open(encoding="utf-8") as text:

@@ -83,7 +83,7 @@ def _fair(config: EsmConfig) -> LanguageModel:
             f"extractor.checkpoint: fair-esm has no model {name!r}",
             did_you_mean(name, [*FAIR, *OTHERS, "world:motifs"]),
         )
-    alphabet = model.alphabet if hasattr(model, "alphabet") else esm.Alphabet.from_architecture("ESM-1b")
+    alphabet: Any = model.alphabet if hasattr(model, "alphabet") else esm.Alphabet.from_architecture("ESM-1b")
     return LanguageModel(
         model,
         dict(alphabet.tok_to_idx),

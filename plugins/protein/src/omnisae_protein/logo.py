@@ -47,7 +47,7 @@ class Logo(Visualizer):
             firing = view.firing_in(row)
             placed = firing.coords[:, 0] >= 0
             peaks.append(int(firing.coords[placed, 0][np.argmax(firing.values[placed])]) if placed.any() else 0)
-        common = _frequencies([dataset.sequence(row) for row in np.flatnonzero(view.known(TEST))])
+        common = _frequencies([dataset.sequence(int(row)) for row in np.flatnonzero(view.known(TEST))])
         bits, shares = information(sequences, peaks, self._around, common)
         random = np.random.default_rng([view.latent])
         chance = [
@@ -77,7 +77,7 @@ def information(
 
 def _frequencies(sequences: Sequence[str]) -> Float[np.ndarray, " letter"]:
     counts = np.array([sum(sequence.count(letter) for sequence in sequences) for letter in LETTERS], dtype=float) + 1
-    return counts / counts.sum()
+    return np.asarray(counts / counts.sum())
 
 
 def _drawn(

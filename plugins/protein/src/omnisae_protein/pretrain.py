@@ -42,7 +42,7 @@ def train(sequences: list[str], epochs: int, batch: int, lr: float, seed: int) -
     import esm
 
     torch.manual_seed(seed)
-    model = esm.ESM2(**CONFIG)
+    model: Any = esm.ESM2(**CONFIG)
     nn.init.normal_(model.embed_tokens.weight, std=CONFIG["embed_dim"] ** -0.5)
     weights = [value for name, value in model.named_parameters() if not name.startswith("contact_head")]
     optimiser = torch.optim.AdamW(weights, lr=lr, weight_decay=0.01, betas=(0.9, 0.98))
@@ -69,7 +69,8 @@ def train(sequences: list[str], epochs: int, batch: int, lr: float, seed: int) -
             schedule.step()
             total += float(loss.detach()) * batch / len(groups)
         print(f"epoch {epoch + 1}/{epochs}: loss {total:.4f}, {time.time() - started:.0f} s", flush=True)
-    return model.eval()
+    trained: nn.Module = model.eval()
+    return trained
 
 
 def save(model: nn.Module, path: Path) -> None:

@@ -51,7 +51,8 @@ def read(path: Path, letters: dict[str, dict[str, str]], unknown_letters: str) -
 
 def _fasta(path: Path) -> Iterator[Record]:
     with files.opened(path, "dataset.sequences") as text:
-        title, start, parts = "", 0, []
+        title, start = "", 0
+        parts: list[str] = []
         for number, line in enumerate(text, 1):
             line = line.strip()
             if line.startswith(">"):

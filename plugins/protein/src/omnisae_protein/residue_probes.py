@@ -28,8 +28,8 @@ class Probes(Study):
     title = "Can residues be told by a few latents?"
     about = (
         "Logistic regression on the k latents whose means differ most, over as many residues of the concept as of "
-        "others, fitted on select and judged on test: accuracy by chance is a half. Beside it the model's neurons, chosen alike "
-        "(after InterProt, Adams et al. 2025, who do not hold residues out)."
+        "others, fitted on select and judged on test: accuracy by chance is a half. Beside it the model's neurons, "
+        "chosen alike (after InterProt, Adams et al. 2025, who do not hold residues out)."
     )
 
     def __init__(self, config: ProbesConfig) -> None:
@@ -47,7 +47,10 @@ class Probes(Study):
         kept = [number for number, sides in drawn.items() if all(len(side[0]) >= 10 for side in sides)]
         if not kept:
             raise DatasetError("no concept has five residues on either side", "give annotations of more proteins")
-        families = {"latents": _Latents(material, drawn.values()), "neurons": _Neurons(material, drawn.values())}
+        families: dict[str, Any] = {
+            "latents": _Latents(material, drawn.values()),
+            "neurons": _Neurons(material, drawn.values()),
+        }
         rows: list[dict[str, Any]] = []
         for number in kept:
             (fit, truth), (judge, wanted) = drawn[number]

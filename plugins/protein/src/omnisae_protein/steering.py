@@ -6,6 +6,7 @@ every residue (the autoencoder's error kept) and without. What counts is the log
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +48,9 @@ class Steering(Study):
         sae = load(material.artifact)
         random = generator(material, "steering")
         chosen = self._concepts(material)
-        rows, changes, controls = [], [], []
+        rows: list[dict[str, Any]] = []
+        changes: list[float] = []
+        controls: list[float] = []
         for concept, latent in chosen:
             odds = log_odds(dataset, material.rows(SELECT), concept)
             proteins = self._without(dataset, material.rows(TEST), concept, random)
@@ -134,7 +137,7 @@ class Steering(Study):
             tokens = prepared["tokens"].clone()
             if len(tokens) == 1:
                 where = torch.from_numpy(np.flatnonzero(hidden)) + extractor.before
-                tokens[0, where] = extractor.built.mask
+                tokens[0, where] = int(extractor.built.mask or 0)
             inputs.append({**prepared, "tokens": tokens})
             places.append(torch.from_numpy(np.flatnonzero(hidden)))
         with torch.inference_mode():
@@ -143,7 +146,7 @@ class Steering(Study):
 
     def _shift(
         self,
-        sae: object,
+        sae: Any,
         extractor: Esm,
         proteins: Sequence[Example],
         latents: Sequence[int],
@@ -153,7 +156,7 @@ class Steering(Study):
     ) -> Float[np.ndarray, " protein"]:
         """The change of log-odds in every protein."""
         added = [AddConfig(latent=one, amount=self._config.strength, unit="max") for one in latents]
-        with sae.edit(extractor.model, *added):  # type: ignore[attr-defined]
+        with sae.edit(extractor.model, *added):
             after = self._asked(extractor, proteins, seed)
         weight = torch.from_numpy(odds).float()
         return np.array([float(((b - a) @ weight).mean()) for a, b in zip(before, after, strict=True)])

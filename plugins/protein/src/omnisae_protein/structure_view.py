@@ -60,7 +60,7 @@ def projected(at: Float[np.ndarray, "residue 3"]) -> Float[np.ndarray, "residue 
     found = np.isfinite(centred[:, 0])
     _, _, axes = np.linalg.svd(centred[found], full_matrices=False)
     axes = axes * np.sign(axes[np.arange(3), np.abs(axes).argmax(axis=1)])[:, None]
-    return centred @ axes.T
+    return np.asarray(centred @ axes.T)
 
 
 def _strokes(
