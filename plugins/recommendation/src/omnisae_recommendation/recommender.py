@@ -114,6 +114,6 @@ def recommender_of(extractor: Any, asks: str) -> Recommender:
     if not isinstance(extractor, Recommender):
         raise ConfigError(
             f"{asks} needs a recommender that scores items, and the extractor is a {type(extractor).__name__}",
-            "set extractor.type to one of recommendation.sasrec, gru4rec, bert4rec, lightgcn or recbole",
+            "set extractor.type to one of recommendation.sasrec, gru4rec, bert4rec or lightgcn",
         )
     return extractor
