@@ -214,3 +214,42 @@ def test_esm_of_transformers(tmp_path, proteins):
         assert torch.isfinite(extractor.loss([0], inputs)).all()
     with pytest.raises(ConfigError, match="transformers cannot read"):
         EsmConfig(checkpoint=str(tmp_path / "nothing"), library="transformers").build(proteins)
+
+
+def _tokenizer(path, letters, **special):
+    """A tokenizer of single letters, saved as transformers has it."""
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    words = tokenizers.models.WordLevel({letter: i for i, letter in enumerate(letters)}, unk_token="<unk>")
+    made = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizers.Tokenizer(words), unk_token="<unk>", pad_token="<pad>", **special
+    )
+    made.save_pretrained(path)
+    return transformers
+
+
+def test_t5_encoders_have_no_bos_and_no_loss(tmp_path, proteins):
+    """As ProtT5: pieces begin with ▁, a sequence ends with </s>, and there is no head."""
+    letters = ["<pad>", "</s>", "<unk>", *(f"▁{letter}" for letter in "ALGVSREDTIPKQFNYMHWCX")]
+    transformers = _tokenizer(tmp_path, letters, eos_token="</s>")
+    small = transformers.T5Config(vocab_size=32, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+    transformers.T5EncoderModel(small).save_pretrained(tmp_path)
+    extractor = EsmConfig(checkpoint=str(tmp_path), device="cpu").build(proteins)
+    batch, point = tokens(extractor, ["MKLVACD", "MK"], HookConfig(at="encoder.block.1", select=(0,)))
+    assert (point.pattern, point.roles) == ("example (residue + [eos]) d", ("content", "eos"))
+    assert batch.role.tolist() == [0] * 7 + [1, 0, 0, 1]
+    assert extractor.loss([0], extractor.prepare(example("MKLVACD"))) is None
+
+
+def test_esm_c_of_transformers(tmp_path, proteins):
+    letters = ["<cls>", "<pad>", "<eos>", "<unk>", *"LAGVSERTIDPKQNFYMHWCXBUZO", ".", "-", "|", "<mask>"]
+    transformers = _tokenizer(tmp_path, letters, cls_token="<cls>", eos_token="<eos>", mask_token="<mask>")
+    if not hasattr(transformers, "EsmcForMaskedLM"):
+        pytest.skip("this transformers has no ESM-C")
+    small = transformers.EsmcConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+    transformers.EsmcForMaskedLM(small).save_pretrained(tmp_path)
+    extractor = EsmConfig(checkpoint=str(tmp_path), device="cpu").build(proteins)
+    batch, point = tokens(extractor, ["MKLVACD", "MK"], HookConfig(at="esmc.layers.1"))
+    assert (point.width, batch.role.tolist()) == (32, [1, *[0] * 7, 2, 1, 0, 0, 2])
+    with torch.no_grad():
+        assert torch.isfinite(extractor.loss([0], extractor.prepare(example("MKLVACD")))).all()
