@@ -85,4 +85,6 @@ def test_what_is_planted_is_there():
     assert NEXT_PART - 0.15 < np.mean(series) < NEXT_PART + 0.05
     drawn = np.array([film.popularity for film in films if not film.part])
     seen = np.array([starts[film.number] for film in films if not film.part])
-    assert np.corrcoef(np.argsort(np.argsort(drawn)), np.argsort(np.argsort(seen)))[0, 1] > 0.6  # eras and seeing a film once alone blur it
+    ranks = [np.argsort(np.argsort(one)) for one in (drawn, seen)]
+    # Eras, and that a film is seen once, blur it.
+    assert np.corrcoef(*ranks)[0, 1] > 0.6
