@@ -4,6 +4,7 @@ python toy.py OUT [--die step:N | write:N] [--all | --only JOB,JOB]
 python toy.py --serve    trains as each line of stdin says, in processes forked from this one: they need import nothing
 """
 
+import atexit
 import json
 import os
 import signal
@@ -157,7 +158,10 @@ def _forked(arguments: list[str], env: dict[str, str], said: str) -> int:
     os.environ |= env
     sys.argv[1:] = arguments
     main()
-    sys.exit()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # taking the interpreter down takes longer than the training
 
 
 def _together(children: list[int]) -> int:
