@@ -1,5 +1,6 @@
 """The whole command under torchrun: the first process does what is done once, the others help to train."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,6 +11,9 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+
+from omnisae.config_file import load
+from omnisae.pipeline import run
 
 pytestmark = pytest.mark.slow
 
@@ -24,22 +28,12 @@ def test_two_processes_make_the_run_of_one(config: dict[str, Any], tmp_path: Pat
     """Be it that they share out the batch, or the latents."""
     config["train"]["tokens"] = 20_000
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
-    together = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port()]
-    runs = ((together, "two", "run"), ([], "one", "run"), ([], "divided", "extract"), (together, "divided", "train"))
-    for launcher, out, command in runs:
-        divided = ["--set", "train.latent_shards=2"] if (out, command) == ("divided", "train") else []
-        words = [
-            sys.executable,
-            *launcher,
-            "-m",
-            "omnisae",
-            command,
-            str(tmp_path / "run.yaml"),
-            "--out",
-            out,
-            *divided,
-        ]
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    run(load(tmp_path / "run.yaml"), tmp_path / "one", ["extract", "train"])
+    shutil.copytree(tmp_path / "one", tmp_path / "divided", ignore=shutil.ignore_patterns("train", "sae"))
+    for out, command, words in (("two", "run", ()), ("divided", "train", ("--set", "train.latent_shards=2"))):
+        launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port()]
+        started = [sys.executable, *launcher, "-m", "omnisae", command, "run.yaml", "--out", out, *words]
+        done = subprocess.run(started, cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "two" / "report" / "index.html").exists()
     one, two, parts = (load_file(tmp_path / out / "sae" / "sae.safetensors") for out in ("one", "two", "divided"))

@@ -53,7 +53,7 @@ def survey(root: Path, tree: str, column: str, n: int, counts: bool) -> Path:
 @pytest.mark.slow
 def test_euclids_config_runs_with_random_weights(tmp_path):
     """Pooled vectors of 640 values of a ConvNeXt-Nano; joined by ids in which NEG means a minus."""
-    root = survey(tmp_path / "data", "cosmic_dawn", "{question}_{answer}_fraction", 120, counts=False)
+    root = survey(tmp_path / "data", "cosmic_dawn", "{question}_{answer}_fraction", 60, counts=False)
     changed = (
         f"dataset.root={root}",
         "dataset.catalogue=catalogue.parquet",
@@ -78,7 +78,7 @@ def test_euclids_config_runs_with_random_weights(tmp_path):
 @pytest.mark.slow
 def test_the_config_of_a_masked_autoencoder_runs_with_random_weights(tmp_path):
     """14 × 14 patches of a ViT-B/16, with a class token that is left out."""
-    root = survey(tmp_path / "data", "decals", "{question}-dr5_{answer}", 12, counts=True)
+    root = survey(tmp_path / "data", "decals", "{question}-dr5_{answer}", 8, counts=True)
     changed = (
         f"dataset.root={root}",
         "dataset.catalogue=catalogue.parquet",
