@@ -195,6 +195,20 @@ class TopGenesConfig(VisualizerConfig):
         return TopGenes(self.genes)
 
 
+class DotPlotConfig(VisualizerConfig):
+    """The genes of a latent by type of cell: how many cells express them, and how much."""
+
+    type: Literal["single_cell.dot_plot"] = "single_cell.dot_plot"
+    column: str | None = Field(None, description="obs column of types, one of `concepts`; none: the first")
+    genes: int = Field(10, gt=0, le=40, description="genes shown")
+    types: int = Field(12, gt=0, le=60, description="types shown, those with the most test cells")
+
+    def build(self) -> "Visualizer":
+        from omnisae_single_cell.dot_plot import DotPlot
+
+        return DotPlot(self.column, self.genes, self.types)
+
+
 @hookimpl
 def omnisae_extractors() -> list[type[ExtractorConfig]]:
     return [TableConfig, ScviConfig, GeneModelConfig]
@@ -212,4 +226,4 @@ def omnisae_studies() -> list[type[StudyConfig]]:
 
 @hookimpl
 def omnisae_visualizers() -> list[type[VisualizerConfig]]:
-    return [TopGenesConfig]
+    return [TopGenesConfig, DotPlotConfig]
