@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 Way = Literal["turn", "map", "swap"]
+Method = Literal["saeuron", "itd", "saedit", "steerers"]
 
 
 class AttackConfig(BaseModel):
@@ -144,4 +145,40 @@ class BlocksConfig(StudyConfig):
         return Blocks(self.pictures)
 
 
-STUDIES: tuple[type[StudyConfig], ...] = (ErasureConfig, SteeringConfig, TimesConfig, BlocksConfig)
+class SelectionConfig(StudyConfig):
+    """Which latents stand for a concept by each paper's formula, and do they tell it on prompts that chose nothing?"""
+
+    type: Literal["diffusion.selection"] = "diffusion.selection"
+    column: str = Field(description="the dataset's column of concepts, e.g. digit")
+    concepts: tuple[str, ...] | None = Field(None, min_length=1, description="words of that column; none: all of them")
+    methods: tuple[Method, ...] | None = Field(
+        None,
+        min_length=1,
+        description="saeuron (along timestep), itd, saedit, steerers (along position); none: all that the hook point "
+        "allows",
+    )
+    percentile: float = Field(
+        97.0, gt=0, lt=100, description="saeuron: percentile of a step's scores above which latents are chosen"
+    )
+    k: int = Field(128, gt=0, description="itd: strongest latents of the concept (256 for styles in the paper)")
+    k_retained: int | None = Field(None, gt=0, description="itd: strongest latents of each other prompt; none: k")
+    factor: float = Field(-8.0, description="itd: what the latents' codes are multiplied by")
+    pool: Literal["mean", "max"] = Field("mean", description="itd: how the classifier pools tokens")
+    ratio_percentile: float = Field(
+        99.5, gt=0, lt=100, description="saedit: percentile of a pair's ratios from which latents count"
+    )
+    match: tuple[str, ...] | None = Field(
+        None, description="saedit: columns in which a pair's prompts agree; none: the dataset's other `concepts`"
+    )
+    pairs: int = Field(64, gt=0, description="saedit: pairs on each side of the split, at most")
+    own: int = Field(64, gt=0, description="itd: prompts of the concept that the classifier sees on each side, at most")
+    others: int = Field(160, gt=0, description="itd: test prompts of others that the classifier sees, at most")
+    draws: int = Field(100, gt=0, description="random sets of latents beside the chosen ones")
+
+    def build(self) -> "Study":
+        from omnisae_diffusion.evaluation.selection import Selection
+
+        return Selection(self)
+
+
+STUDIES: tuple[type[StudyConfig], ...] = (ErasureConfig, SteeringConfig, SelectionConfig, TimesConfig, BlocksConfig)

@@ -82,6 +82,56 @@ def separation(
 
     Raises DatasetError where the sides share an example, or `test` has no positive or no negative one.
     """
+    positive, negative = _held_out(labels, fit, test)
+    rows = np.flatnonzero(positive | negative)
+    seen = csc_array(csr_array(values)[np.flatnonzero(fit)])
+    largest, often = seen.max(axis=0).toarray().reshape(-1), np.diff(seen.indptr)
+    scaled = csc_array(csr_array(values)[rows])
+    scaled.data = scaled.data / np.repeat(np.where(largest > 0, largest, np.inf), np.diff(scaled.indptr))
+    sets = [chosen, *_controls(chosen, often, latents, draws, np.random.default_rng(seed))]
+    sums = np.stack([np.asarray(scaled[:, one].sum(axis=1)).reshape(-1) for one in sets], axis=1)
+    return _told(sums, positive[rows], negative[rows])
+
+
+def projection(
+    values: csc_array,
+    along: Float[np.ndarray, " latent"],
+    labels: Float[np.ndarray, " example"],
+    *,
+    fit: Bool[np.ndarray, " example"],
+    test: Bool[np.ndarray, " example"],
+    draws: int = 100,
+    seed: int = 0,
+) -> Separation:
+    """As `separation`, of a direction: an example's score is the projection of its codes (example × latent) onto it. A
+    control gives each of its weights to a random latent that fires about as often on `fit` and is not of the direction.
+    """
+    positive, negative = _held_out(labels, fit, test)
+    rows, chosen = np.flatnonzero(positive | negative), np.flatnonzero(along)
+    often = np.diff(csc_array(csr_array(values)[np.flatnonzero(fit)]).indptr)
+    held = csc_array(csr_array(values)[rows])
+    sets = [chosen, *_controls(chosen, often, values.shape[1], draws, np.random.default_rng(seed))]
+    sums = np.stack([held[:, one] @ along[chosen] for one in sets], axis=1)
+    return _told(sums, positive[rows], negative[rows])
+
+
+def against(
+    values: csc_array,
+    along: Float[np.ndarray, "latent direction"],
+    labels: Float[np.ndarray, " example"],
+    *,
+    fit: Bool[np.ndarray, " example"],
+    test: Bool[np.ndarray, " example"],
+) -> Separation:
+    """As `projection` onto the first direction, the others being the controls."""
+    positive, negative = _held_out(labels, fit, test)
+    rows = np.flatnonzero(positive | negative)
+    return _told(np.asarray(csr_array(values)[rows] @ along), positive[rows], negative[rows])
+
+
+def _held_out(
+    labels: Float[np.ndarray, " example"], fit: Bool[np.ndarray, " example"], test: Bool[np.ndarray, " example"]
+) -> tuple[Bool[np.ndarray, " example"], Bool[np.ndarray, " example"]]:
     if (fit & test).any():
         raise DatasetError(
             f"{int((fit & test).sum())} examples are on both sides: what chose the latents would judge them",
@@ -93,14 +143,16 @@ def separation(
             f"the test side has {int(positive.sum())} examples with the concept and {int(negative.sum())} without it",
             "both are needed: add examples, or split otherwise (score.split)",
         )
-    rows = np.flatnonzero(positive | negative)
-    seen = csc_array(csr_array(values)[np.flatnonzero(fit)])
-    largest, often = seen.max(axis=0).toarray().reshape(-1), np.diff(seen.indptr)
-    scaled = csc_array(csr_array(values)[rows])
-    scaled.data = scaled.data / np.repeat(np.where(largest > 0, largest, np.inf), np.diff(scaled.indptr))
-    sets = [chosen, *_controls(chosen, often, latents, draws, np.random.default_rng(seed))]
-    sums = np.stack([np.asarray(scaled[:, one].sum(axis=1)).reshape(-1) for one in sets], axis=1)
-    found: Float64[np.ndarray, " set"] = auroc(sums, positive[rows])
+    return positive, negative
+
+
+def _told(
+    sums: Float[np.ndarray, "example set"],
+    positive: Bool[np.ndarray, " example"],
+    negative: Bool[np.ndarray, " example"],
+) -> Separation:
+    """The first set's scores beside those of its controls."""
+    found: Float64[np.ndarray, " set"] = auroc(sums, positive)
     null = found[1:]
     known = len(null) > 0
     return Separation(
