@@ -128,7 +128,8 @@ class Choosing:
             table = pairs.table(
                 concept, along, identity=self.sae.identity, hook=self.hook.name, facts={"pairs": a.shape[0]}
             )
-            held = pairing.agreement(along, *(self.maxima[rows] for rows in sides[TEST]), percentile, seed=seed)
+            source, target = (self.maxima[rows] for rows in sides[TEST])
+            held = pairing.agreement(along, source, target, percentile, seed=seed)
             told = quality.projection(
                 self.columns, along, self.labels[concept], fit=self.fit, test=self.test,
                 draws=self.config.draws, seed=seed,
@@ -199,7 +200,7 @@ class Choosing:
     def _unruled(self, row: int) -> Any:
         """A prompt's codes without the sparsity rule, position by position."""
         keep, hook = self.sae.info.tokens.select, self.hook
-        at, found = hook.axes.index(steerers.POSITION), {}
+        at, found = hook.axes.index(steerers.POSITION), dict[int, Tensor]()
         for batch in self.material.source.sequential(keep, self.material.mask(np.asarray([row]))):
             for place, role, x in zip(batch.coords[:, at].tolist(), batch.role.tolist(), batch.values, strict=True):
                 if role == 0:
