@@ -76,6 +76,9 @@ class ErasureConfig(_Judged):
         True, description="leave pictures untouched, bit for bit, in which the latents themselves tell of no concept"
     )
     left: float = Field(0.1, ge=0, le=1, description="share of own prompts that may still show the concept")
+    select_left: float | None = Field(
+        None, ge=0, le=1, description="the same on select prompts, at which no further way is tried; none: half of left"
+    )
     loss: float = Field(3.0, ge=0, description="points that other prompts may lose")
     select_own: int = Field(48, gt=0, description="select pictures of the concept on which the way is chosen, at most")
     select_others: int = Field(96, gt=0, description="select pictures of others on which the way is chosen, at most")

@@ -80,9 +80,10 @@ class Erasing:
         self.levels = Levels(studio, config.column)
 
     def choose(self, concept: Concept) -> Choice:
-        """The mildest way that reaches the goal on select prompts, with half of what may be left, so that chance on
-        test prompts finds room; else the one that loses least while it erases most."""
+        """The mildest way that reaches the goal on select prompts, with less of the concept than may be left, so that
+        chance on test prompts finds room; else the one that loses least while it erases most."""
         config, studio = self.config, self.studio
+        enough = config.left / 2 if config.select_left is None else config.select_left
         own = studio.some(studio.of(concept, SELECT), config.select_own, f"own {concept}")
         others = studio.some(studio.without([concept], SELECT), config.select_others, f"others {concept}")
         before = self._kept(others, studio.make(studio.asks(others)))
@@ -97,10 +98,14 @@ class Erasing:
                 instead = str(table.facts.get("instead", ""))
                 trial = Trial(way, percentile, strength, instead, left, kept, before)
                 trials.append((trial, table))
-                if trial.own <= config.left / 2 and trial.cost <= config.loss:
+                if trial.own <= enough and trial.cost <= config.loss:
                     return self._choice(concept, trial, table, len(own), len(others), True)
-        best = min(trials, key=lambda one: 100 * max(one[0].own - config.left, 0) + max(one[0].cost - config.loss, 0))
-        return self._choice(concept, *best, len(own), len(others), False)
+        best = min(trials, key=lambda one: (self._missed(one[0]), one[0].own))
+        return self._choice(concept, *best, len(own), len(others), self._missed(best[0]) == 0)
+
+    def _missed(self, trial: Trial) -> float:
+        """By how many points a trial misses the goal."""
+        return 100 * max(trial.own - self.config.left, 0) + max(trial.cost - self.config.loss, 0)
 
     def _tables(self, concept: Concept) -> Iterator[tuple[Way, float, Sequence[float], LatentTable]]:
         """Ways of erasing with their strengths, the mildest first."""
