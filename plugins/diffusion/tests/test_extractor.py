@@ -15,8 +15,8 @@ STRAIGHT = ("DDIMScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepSchedu
 
 class Digits(ExtractorTests):
     # Guidance multiplies the rounding of every step, and the next step starts from it: measured 9e-5 of the
-    # largest activation after two steps of the U-Net on a CPU.
-    tolerance = 1e-3
+    # largest activation after two steps of the U-Net on a CPU, and 1.1e-3 of the DiT.
+    tolerance = 4e-3
     model = ""
 
     @pytest.fixture
